@@ -1,0 +1,119 @@
+// The content of files: what fs/ and the tools may call. Joins metadata (slices) with blocks (objects, caches).
+// Behaviour: docs/behaviour/client.md (a) to (c); guarantees: DESIGN.md, "prefix consistency".
+//
+// Thread safe. Reads run on the calling thread when everything is at hand. Offsets and lengths are bytes.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/budget.h"
+#include "base/clock.h"
+#include "base/result.h"
+#include "meta/api.h"
+#include "object/storage.h"
+
+namespace zest::data {
+
+struct CacheOptions {
+  std::vector<std::string> dirs;       // empty or {"memory"}: in memory
+  uint64_t size_bytes = 100ULL << 30;  // of all directories together; 0: no cache
+  uint64_t items = 0;                  // 0: by the disk's inodes
+  double free_space_ratio = 0.1;
+  std::string eviction = "2-random";  // none, 2-random, lru
+  bool partial_only = false, large_write = false;
+  std::string verify_checksum = "extend";  // none, full, shrink, extend
+  int64_t expire_ms = 0, scan_interval_ms = 3'600'000;
+  uint32_t mode = 0600;
+};
+
+struct DataOptions {
+  uint64_t buffer_size = 300ULL << 20;
+  uint64_t max_readahead = 0;  // 0: 8 blocks
+  bool readahead_off = false;
+  int prefetch = 1;
+  int max_uploads = 20, max_downloads = 200, io_retries = 10;
+  int put_timeout_ms = 60'000, get_timeout_ms = 60'000;
+  bool read_only = false;
+  bool writeback = false;
+  int64_t upload_delay_ms = 0;
+  int upload_from_hour = 0, upload_to_hour = 0;  // equal: always
+  int max_stage_write = 1000;
+  uint64_t writeback_threshold = 0;
+  CacheOptions cache;
+};
+
+// Counters for .stats and metrics; each only grows unless it is a gauge.
+struct DataStats {
+  std::atomic<uint64_t> cache_hits{0}, cache_hit_bytes{0}, cache_misses{0}, cache_miss_bytes{0}, cache_drops{0},
+      cache_evictions{0}, cache_writes{0}, cache_write_bytes{0}, cache_read_us{0}, object_gets{0}, object_get_bytes{0},
+      object_get_us{0}, object_puts{0}, object_put_bytes{0}, object_put_us{0}, object_deletes{0}, object_errors{0},
+      staged_blocks{0}, staged_bytes{0}, compactions{0}, compact_bytes{0};
+};
+
+// The reading state of one open handle (its streams). One handle may be read by several threads at once.
+class ReadHandle {
+ public:
+  virtual ~ReadHandle() = default;
+};
+
+class Data : public meta::DataHooks {
+ public:
+  // Takes the store as open_volume_store() built it. The meta must be loaded; it outlives this.
+  static Result<std::unique_ptr<Data>> open(meta::Meta&, std::unique_ptr<object::Storage>, const Clock&,
+                                            const DataOptions&);
+  ~Data() override = default;  // flushes nothing: call close() first
+  // Writes everything that is buffered, waits for uploads (staged ones stay staged), stops the threads.
+  virtual Result<void> close() = 0;
+
+  virtual std::unique_ptr<ReadHandle> open_reader(Ino ino) = 0;
+  // Up to into.size() bytes at `offset` of a file of `length` bytes (as meta and writer know it); holes are zeroes;
+  // fewer only at the end of the file. Buffered writes are seen. EIO names the key in the log; never zeroes for lost
+  // data. `cancelled` may be null.
+  virtual Result<size_t> read(ReadHandle&, uint64_t length, uint64_t offset, std::span<char> into,
+                              const std::atomic<bool>* cancelled) = 0;
+
+  // Buffers data; visible at once to reads of this mount. Waits for memory. Reports, once, an earlier failure of the
+  // file's background work.
+  virtual Result<void> write(Ino ino, uint64_t offset, std::span<const char> data,
+                             const std::atomic<bool>* cancelled) = 0;
+  // All data written before it is in the store (or staged, with write-back) and committed when it returns.
+  virtual Result<void> flush(Ino ino, const std::atomic<bool>* cancelled) = 0;
+  virtual Result<void> flush_all() = 0;
+  // Makes what flush() acknowledged durable against power loss, where that costs extra (local files, SQLite).
+  virtual Result<void> sync(Ino ino) = 0;
+  // Length that buffered writes give the file: max(meta length, end of what is buffered).
+  virtual uint64_t length(Ino ino, uint64_t meta_length) const = 0;
+  // A utimes() while data is buffered: later commits carry this mtime unless written to again.
+  virtual void set_mtime(Ino ino, Time mtime) = 0;
+  // The file was truncated, punched, copied over, or changed elsewhere: what is cached of [offset, offset + size) is
+  // void.
+  virtual void invalidate(Ino ino, uint64_t offset, uint64_t size) = 0;
+  // Nobody has the file open: forget read-ahead and errors.
+  virtual void release(Ino ino) = 0;
+
+  // Warm-up family on one file's slices: fetch into the cache, evict, or look.
+  struct CacheState {
+    uint64_t bytes = 0, cached_bytes = 0, blocks = 0, cached_blocks = 0;
+    std::vector<std::pair<std::string, uint64_t>> locations;
+  };
+  enum class CacheAction { kWarmup, kEvict, kCheck };
+  virtual Result<CacheState> cache_file(Ino ino, uint64_t length, CacheAction action) = 0;
+
+  // DataHooks
+  Result<void> delete_slice(SliceId id, uint32_t size) override = 0;
+  Result<void> compact(const CompactionPlan& plan, SliceId id, uint8_t tier) override = 0;
+
+  virtual object::Storage& storage() = 0;
+  virtual Budget& budget() = 0;
+  virtual const DataStats& stats() const = 0;
+  virtual std::string cache_dir() const = 0;                 // as .config shows it
+  virtual std::pair<uint64_t, uint64_t> cached() const = 0;  // blocks, bytes in the cache
+};
+
+}  // namespace zest::data

@@ -1,0 +1,66 @@
+// What the operations share inside one client. Private to meta/.
+//
+// Locks: each component has its own, a leaf: never held over a call to the engine.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <random>
+#include <shared_mutex>
+
+#include "meta/access.h"
+#include "meta/acl_cache.h"
+#include "meta/api.h"
+#include "meta/deleter.h"
+#include "meta/ids.h"
+#include "meta/jobs.h"
+#include "meta/ledger.h"
+#include "meta/open_files.h"
+#include "meta/trash.h"
+#include "meta/txn.h"
+
+namespace zest::meta {
+
+struct State {
+  State(std::unique_ptr<Engine> engine, const Clock& clock, Options options);
+  ~State();
+
+  std::unique_ptr<Engine> engine;
+  const Clock& clock;
+  const Options options;
+
+  Format format() const;  // a copy of the current settings
+  void set_format(Format format);
+  // The few members that every operation looks at, without copying the rest.
+  std::atomic<int> trash_days{0};
+  std::atomic<bool> dir_stats{false}, enable_acl{false}, user_group_quota{false};
+  std::atomic<uint64_t> capacity{0}, inode_limit{0};
+
+  Ino root{kRootIno};  // what inode 1 of this client is
+  // 0 and 1 become the root of this client.
+  Ino map_root(Ino ino) const { return raw(ino) <= 1 ? root : ino; }
+
+  std::atomic<uint64_t> sid{0};
+  DataHooks* data = nullptr;
+  Events events;
+
+  IdRange inodes, slices;  // ids from local ranges
+  Ledger ledger;           // counters, statistics, quotas waiting to be written; limits
+  OpenFiles open_files;
+  Trash trash;
+  AclCache acls;
+  Deleter deleter;  // objects of slices without references
+  std::unique_ptr<Jobs> jobs;
+
+  // run() with this client's engine and clock.
+  Result<CommitResult> run(std::initializer_list<Ino> hot, const std::function<Result<void>(Txn&)>& body);
+  Result<void> read(const std::function<Result<void>(Txn&)>& body);
+  // EROFS on a read-only client.
+  Result<void> writable() const;
+
+ private:
+  mutable std::shared_mutex format_mutex_;
+  Format format_;
+};
+
+}  // namespace zest::meta

@@ -1,0 +1,305 @@
+// The seam between the operations and the database engines.
+//
+// An operation is written once, in meta/ops, over typed records. An engine only translates: records to rows, keys or
+// hashes, and back. Engine authors implement EngineTxn and Engine; operations use Txn, which adds the overlay (what
+// this transaction read and wrote) and typed access.
+//
+// Round trips: fetch() is one, commit() is one (none when nothing is written). So an operation names everything it will
+// need in one want() first; reads of what was wanted are free. A follow key ("entry, and the attributes behind it")
+// is one round trip too.
+//
+// Isolation: commit succeeds only if everything the transaction read is still what it was (conflict otherwise: Fault
+// kConflict, run() tries again). A read-only transaction sees each fetch() at one moment.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "volume/acl.h"
+#include "volume/attr.h"
+#include "volume/records.h"
+#include "volume/slice.h"
+#include "volume/types.h"
+
+namespace zest::meta {
+
+// Every kind of record. In brackets: what Key.a, Key.b and Key.name are, and the type of the value.
+enum class Kind : uint8_t {
+  kSetting,    // []                        string: the Format JSON
+  kCounter,    // [name]                    int64; absent reads as 0. Names: see Counter below
+  kInode,      // [a ino]                   Attr
+  kEntry,      // [a parent, name]          Entry
+  kParents,    // [a ino]                   LinkCounts: of a file with attr.parent == 0. SQL derives it from the entries
+  kChunk,      // [a ino, b chunk index]    string of 24-byte records
+  kSymlink,    // [a ino]                   string
+  kXattr,      // [a ino, name]             string
+  kXattrs,     // [a ino]                   XattrMap: all of them; write only as a delete (removes all)
+  kDirStat,    // [a ino]                   DirStat
+  kDirQuota,   // [a ino]                   Quota
+  kUserQuota,  // [a uid]                   Quota
+  kGroupQuota,  // [a gid]                  Quota
+  kSliceRef,    // [a slice id, b size]      int64: number of references. Absent: see Engine::absent_ref()
+  kDelFile,     // [a ino, b length]         int64: unix seconds of the deletion
+  kDelSlices,   // [a new slice id, b unix s] string of 12-byte records
+  kSustained,   // [a sid, b ino]            bool true
+  kSession,     // [a sid]                   SessionRecord
+  kFlocks,      // [a ino]                   FlockMap
+  kPlocks,      // [a ino]                   PlockMap
+  kDetached,    // [a ino]                   int64: unix seconds
+  kAcl,         // [a id]                    AclRule
+  kHasEntries,  // [a ino]                  bool: does the directory hold any entry? Read only; conflicts with a create
+                //                          in that directory
+};
+
+// Counters, named as an operation means them; an engine maps them to its own names and bases. kNextInode and kNextChunk
+// are "next free" (a new volume: 2 and 1), also where the engine stores the last one given out.
+namespace counter {
+inline constexpr char kNextInode[] = "nextInode", kNextChunk[] = "nextChunk", kNextSession[] = "nextSession",
+                      kNextTrash[] = "nextTrash", kUsedSpace[] = "usedSpace", kTotalInodes[] = "totalInodes",
+                      kAclMaxId[] = "aclMaxId", kLastCleanupSessions[] = "lastCleanupSessions",
+                      kLastCleanupFiles[] = "lastCleanupFiles", kLastCleanupTrash[] = "lastCleanupTrash",
+                      kNextCleanupSlices[] = "nextCleanupSlices";
+}
+
+struct Key {
+  Kind kind;
+  uint64_t a = 0, b = 0;
+  std::string name;
+  friend auto operator<=>(const Key&, const Key&) = default;
+
+  static Key setting() { return {Kind::kSetting, 0, 0, {}}; }
+  static Key counter(std::string_view name) { return {Kind::kCounter, 0, 0, std::string(name)}; }
+  static Key inode(Ino ino) { return {Kind::kInode, raw(ino)}; }
+  static Key entry(Ino parent, std::string_view name) { return {Kind::kEntry, raw(parent), 0, std::string(name)}; }
+  static Key parents(Ino ino) { return {Kind::kParents, raw(ino)}; }
+  static Key chunk(Ino ino, ChunkIndex index) { return {Kind::kChunk, raw(ino), index}; }
+  static Key symlink(Ino ino) { return {Kind::kSymlink, raw(ino)}; }
+  static Key xattr(Ino ino, std::string_view name) { return {Kind::kXattr, raw(ino), 0, std::string(name)}; }
+  static Key xattrs(Ino ino) { return {Kind::kXattrs, raw(ino)}; }
+  static Key dir_stat(Ino ino) { return {Kind::kDirStat, raw(ino)}; }
+  static Key dir_quota(Ino ino) { return {Kind::kDirQuota, raw(ino)}; }
+  static Key user_quota(uint32_t uid) { return {Kind::kUserQuota, uid}; }
+  static Key group_quota(uint32_t gid) { return {Kind::kGroupQuota, gid}; }
+  static Key slice_ref(SliceId id, uint32_t size) { return {Kind::kSliceRef, raw(id), size}; }
+  static Key del_file(Ino ino, uint64_t length) { return {Kind::kDelFile, raw(ino), length}; }
+  static Key del_slices(SliceId id, int64_t sec) { return {Kind::kDelSlices, raw(id), static_cast<uint64_t>(sec)}; }
+  static Key sustained(uint64_t sid, Ino ino) { return {Kind::kSustained, sid, raw(ino)}; }
+  static Key session(uint64_t sid) { return {Kind::kSession, sid}; }
+  static Key flocks(Ino ino) { return {Kind::kFlocks, raw(ino)}; }
+  static Key plocks(Ino ino) { return {Kind::kPlocks, raw(ino)}; }
+  static Key detached(Ino ino) { return {Kind::kDetached, raw(ino)}; }
+  static Key acl(uint32_t id) { return {Kind::kAcl, id}; }
+  static Key has_entries(Ino dir) { return {Kind::kHasEntries, raw(dir)}; }
+};
+
+using LinkCounts = std::map<Ino, int64_t>;  // parent -> names in it; only counts > 0
+using XattrMap = std::map<std::string, std::string>;
+using FlockMap = std::map<LockOwner, char>;  // 'R' or 'W'
+using PlockMap = std::map<LockOwner, std::vector<PosixLock>>;
+struct SessionRecord {
+  int64_t expire = 0;  // unix seconds
+  std::string info;    // JSON
+  friend bool operator==(const SessionRecord&, const SessionRecord&) = default;
+};
+
+// monostate: there is no such record.
+using Value = std::variant<std::monostate, bool, int64_t, std::string, Attr, Entry, LinkCounts, XattrMap, DirStat,
+                           Quota, SessionRecord, FlockMap, PlockMap, AclRule>;
+
+struct Want {
+  Key key;
+  // For kEntry: also read the inode behind the entry (kInode of the target), and, with `follow_empty`, its
+  // kHasEntries if it is a directory. All in the same round trip.
+  bool follow = false, follow_empty = false;
+};
+
+// A change, applied at commit in the order given.
+struct Change {
+  enum class Op : uint8_t {
+    kPut,     // insert or replace `key` with `value`
+    kDelete,  // remove `key`, if it is there
+    kAdd,     // add without reading, commutative. kCounter: `delta`. kSliceRef: `delta`. kParents: `delta` names in the
+              // directory `ino` (SQL: nothing to do).
+              // kDirStat, kDirQuota, kUserQuota, kGroupQuota: `stat` (length, space, inodes); skipped when the record
+              // does not exist (CommitResult::missing then names it)
+    kAppend,  // kChunk: append `value` (string of records). Creates the list
+    kAppendIfPresent,  // kChunk: append only if the chunk has a list
+    kNewSlice,         // kSliceRef: a first reference (SQL: row with refs 1; KV and Redis: nothing)
+  };
+  Op op;
+  Key key;
+  Value value;
+  int64_t delta = 0;
+  Ino ino{0};
+  DirStat stat;
+};
+
+struct CommitResult {
+  std::vector<std::pair<Key, int64_t>> refs;          // kSliceRef after each kAdd with a negative delta
+  std::vector<std::pair<Key, size_t>> chunk_records;  // number of records of a chunk after kAppend (0: not known)
+  std::vector<Key> missing;                           // records that a kAdd found absent
+};
+
+// One transaction of one engine. Not thread safe; used by one thread.
+class EngineTxn {
+ public:
+  virtual ~EngineTxn() = default;
+  // Reads the records; results in the order of the wants, followed ones returned in `followed` as (key, value) pairs.
+  virtual Result<std::vector<Value>> fetch(std::span<const Want> wants,
+                                           std::vector<std::pair<Key, Value>>& followed) = 0;
+  // Applies all changes or none. Conflict: Fault::kConflict. Connection lost after sending: Fault::kUnknownOutcome.
+  virtual Result<CommitResult> commit(std::span<const Change> changes) = 0;
+};
+
+// One entry of a directory listing.
+struct DirEntry {
+  std::string name;
+  Entry entry;
+  std::optional<Attr> attr;  // only when asked for and there
+};
+
+enum class Table : uint8_t {
+  kInodes,
+  kEntries,
+  kChunks,
+  kSymlinks,
+  kXattrTable,
+  kDirStats,
+  kDirQuotas,
+  kUserQuotas,
+  kGroupQuotas,
+  kSliceRefs,
+  kDelFiles,
+  kDelSlicesTable,
+  kSustainedTable,
+  kSessions,
+  kFlockTable,
+  kPlockTable,
+  kDetachedNodes,
+  kAcls,
+  kCounters,
+  kParentsTable,
+};
+
+struct EngineInfo {
+  std::string name;              // "sqlite3", "postgres", "mysql", "redis", "memkv", ...
+  bool inline_counters = false;  // usedSpace and totalInodes change in each transaction (Redis); else every second
+  size_t list_batch = 4096;
+  bool single_writer = false;  // SQLite: write transactions of this process queue up
+};
+
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  virtual const EngineInfo& info() const = 0;
+
+  // write: the transaction may commit changes. `hot` names what it will touch, so that transactions of this process
+  // that would meet can queue up instead of failing; an engine may ignore it.
+  virtual Result<std::unique_ptr<EngineTxn>> begin(bool write, std::span<const Ino> hot) = 0;
+
+  // Lists a directory, names in byte order where the engine can (kv, sql), after the name `after` (empty: from the
+  // start) where it can, else by the opaque `cursor` that it fills (empty at first; empty again: the end was reached).
+  // At most about `limit` entries. Names may come twice on Redis (rehash): callers drop repetitions.
+  virtual Result<std::vector<DirEntry>> list(Ino dir, std::string& cursor, size_t limit, bool with_attr) = 0;
+
+  // Every record of a table, in pages, each called with (key, value); stops early when `each` gives false. Not a
+  // snapshot. within: for kXattrTable, kChunks, kSustainedTable: only this inode or session; 0: all.
+  virtual Result<void> scan(Table table, uint64_t within,
+                            const std::function<bool(const Key&, const Value&)>& each) = 0;
+
+  // counter += delta in a transaction of its own; gives the new value.
+  virtual Result<int64_t> add_counter(std::string_view name, int64_t delta) = 0;
+
+  // Creates tables if need be (format). exists(): is there a volume?
+  virtual Result<void> prepare() = 0;
+  // Removes everything of the volume.
+  virtual Result<void> reset() = 0;
+  // Number of references an absent kSliceRef stands for: 1 on KV and Redis, 0 on SQL.
+  virtual int64_t absent_ref() const = 0;
+  // Cheap liveness: one round trip.
+  virtual Result<void> ping() = 0;
+  // Makes what was committed durable against power loss, where the engine puts that off (SQLite syncs its log here).
+  virtual Result<void> sync() { return {}; }
+};
+
+// The URL's scheme decides: sqlite3 redis rediss unix mysql postgres memkv. Passwords come from the URL or the
+// environment (META_PASSWORD, REDIS_PASSWORD). EINVAL for a URL that is none, with a text that shows no secret.
+struct EngineOptions {
+  bool read_only = false;
+  int io_retries = 10;
+  bool sort_dir = false;
+};
+Result<std::unique_ptr<Engine>> open_engine(const std::string& url, const EngineOptions& options);
+
+// What an operation sees: typed records with read-your-writes.
+class Txn {
+ public:
+  explicit Txn(EngineTxn& engine, int attempt) : engine_(engine), attempt_(attempt) {}
+
+  // Fetches everything not known yet in one round trip.
+  Result<void> want(std::initializer_list<Want> wants) { return want(std::span(wants.begin(), wants.size())); }
+  Result<void> want(std::span<const Want> wants);
+
+  // Reads; fetched on their own (one round trip) when not wanted before. Nothing: no such record.
+  Result<std::optional<Attr>> attr(Ino ino);
+  Result<std::optional<Entry>> entry(Ino parent, std::string_view name);
+  Result<bool> has_entries(Ino dir);
+  Result<std::string> chunk(Ino ino, ChunkIndex index);  // empty: no list
+  Result<std::optional<std::string>> symlink(Ino ino);
+  Result<std::optional<std::string>> xattr(Ino ino, std::string_view name);
+  Result<XattrMap> xattrs(Ino ino);
+  Result<LinkCounts> parents(Ino ino);
+  Result<std::optional<DirStat>> dir_stat(Ino ino);
+  Result<std::optional<Quota>> quota(const Key& key);
+  Result<int64_t> counter(std::string_view name);
+  Result<FlockMap> flocks(Ino ino);
+  Result<PlockMap> plocks(Ino ino);
+  Result<std::optional<AclRule>> acl(uint32_t id);
+  Result<const Value*> get(const Key& key);  // any kind; the pointer lives until the next write of the key
+
+  // Writes; visible to later reads of this transaction, applied at commit in this order.
+  void put(const Key& key, Value value);
+  void erase(const Key& key);
+  void add(const Key& key, int64_t delta);              // kCounter, kSliceRef
+  void add_links(Ino ino, Ino parent, int64_t delta);   // kParents
+  void add_stat(const Key& key, const DirStat& delta);  // kDirStat and the quotas
+  void append(Ino ino, ChunkIndex index, std::string records, bool only_if_present = false);
+  void new_slice(SliceId id, uint32_t size);
+  void put_attr(Ino ino, const Attr& attr) { put(Key::inode(ino), attr); }
+
+  int attempt() const { return attempt_; }  // 0 at first
+  bool dirty() const { return !changes_.empty(); }
+  Result<CommitResult> commit() { return engine_.commit(changes_); }
+
+ private:
+  EngineTxn& engine_;
+  const int attempt_;
+  std::map<Key, Value> known_;  // read or written
+  std::vector<Change> changes_;
+};
+
+// Runs `body` in a transaction and commits it, again on conflict: up to 50 times, with growing random pauses, then the
+// last error. An error of `body` rolls back. kUnavailable is retried until deadline_ms has passed. A commit of unknown
+// outcome is not repeated; `settled`, if given, is asked in a new transaction whether it took effect.
+struct TxnOptions {
+  bool write = true;
+  std::vector<Ino> hot;
+  int64_t deadline_ms = 60'000;
+  std::function<Result<bool>(Txn&)> settled;
+};
+Result<CommitResult> run(Engine& engine, const Clock& clock, const TxnOptions& options,
+                         const std::function<Result<void>(Txn&)>& body);
+// One read-only fetch, no transaction kept open.
+Result<void> read(Engine& engine, const Clock& clock, const std::function<Result<void>(Txn&)>& body);
+
+}  // namespace zest::meta
