@@ -89,6 +89,12 @@ class Data : public meta::DataHooks {
   virtual Result<void> sync(Ino ino) = 0;
   // Length that buffered writes give the file: max(meta length, end of what is buffered).
   virtual uint64_t length(Ino ino, uint64_t meta_length) const = 0;
+  // The mtime that stat shows: that of the last write still buffered (what its commit will carry), else meta_mtime.
+  // An implementation that gives meta_mtime only makes stat lag behind until the commit.
+  virtual Time mtime(Ino ino, Time meta_mtime) const {
+    (void)ino;
+    return meta_mtime;
+  }
   // A utimes() while data is buffered: later commits carry this mtime unless written to again.
   virtual void set_mtime(Ino ino, Time mtime) = 0;
   // The file was truncated, punched, copied over, or changed elsewhere: what is cached of [offset, offset + size) is
