@@ -11,10 +11,12 @@
 #include "meta/access.h"
 #include "meta/acl_cache.h"
 #include "meta/api.h"
+#include "meta/compactor.h"
 #include "meta/deleter.h"
 #include "meta/ids.h"
 #include "meta/jobs.h"
 #include "meta/ledger.h"
+#include "meta/lock_bell.h"
 #include "meta/open_files.h"
 #include "meta/trash.h"
 #include "meta/txn.h"
@@ -49,7 +51,9 @@ struct State {
   OpenFiles open_files;
   Trash trash;
   AclCache acls;
-  Deleter deleter;  // objects of slices without references
+  Deleter deleter;      // objects of slices without references
+  Compactor compactor;  // stop() before the data hooks go, and before the deleter
+  LockBell lock_bell;
   std::unique_ptr<Jobs> jobs;
 
   // run() with this client's engine and clock.
@@ -57,6 +61,8 @@ struct State {
   Result<void> read(const std::function<Result<void>(Txn&)>& body);
   // EROFS on a read-only client.
   Result<void> writable() const;
+  // writable(), and EIO when this client's session ran out: others may have cleaned up after it (sustained.cc).
+  Result<void> may_commit();
 
  private:
   mutable std::shared_mutex format_mutex_;
