@@ -1,0 +1,19 @@
+// Objects as files of a folder (docs/format/objects.md 13.1).
+//
+// A put is durable against power loss when it returns: the file is written under a temporary name, synced, renamed, and
+// the folder synced. Folders stay when their last object is removed; remove("a/b/") removes an empty one. A listing
+// without delimiter gives files only. A name that is a folder is no object: head and get without the trailing '/' give
+// ENOENT.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "object/storage.h"
+
+namespace zest::object {
+
+// `root` ends with '/' for a folder; otherwise its last part begins the names of the objects.
+std::unique_ptr<Storage> make_file_store(std::string root);
+
+}  // namespace zest::object
