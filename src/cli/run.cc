@@ -130,7 +130,6 @@ int usage_error(const Command& command, const std::string& text) {
 
 int run_command(const Command& command, const std::vector<std::string>& args) {
   CLI::App app(command.summary, std::string("zestfs ") + command.name);
-  app.usage(fmt::format("Usage: zestfs {} {}", command.name, command.usage));
   GlobalFlags flags;
   add_globals(app, flags);
   auto runner = command.setup(app);
@@ -138,7 +137,11 @@ int run_command(const Command& command, const std::vector<std::string>& args) {
   try {
     app.parse(reversed);
   } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", app.help());
+    auto help = app.help();
+    auto usage = help.find("Usage:");
+    if (usage != std::string::npos)
+      help.replace(usage, help.find('\n', usage) - usage, fmt::format("Usage: zestfs {} {}", command.name, command.usage));
+    fmt::print("{}", help);
     return 0;
   } catch (const CLI::ExtrasError&) {
     for (auto& extra : app.remaining())
