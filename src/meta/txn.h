@@ -213,7 +213,8 @@ class Engine {
   virtual Result<std::vector<DirEntry>> list(Ino dir, std::string& cursor, size_t limit, bool with_attr) = 0;
 
   // Every record of a table, in pages, each called with (key, value); stops early when `each` gives false. Not a
-  // snapshot. within: for kXattrTable, kChunks, kSustainedTable: only this inode or session; 0: all.
+  // snapshot. within: for kXattrTable, kChunks, kSustainedTable: only this inode or session; 0: all. For kFlockTable,
+  // kPlockTable a session: an engine that has an index gives only inodes where it holds a lock, others may give all.
   virtual Result<void> scan(Table table, uint64_t within,
                             const std::function<bool(const Key&, const Value&)>& each) = 0;
 
