@@ -192,9 +192,7 @@ Result<bool> Txn::has_entries(Ino dir) {
   return read_or_empty<bool>(Key::has_entries(dir));
 }
 
-Result<std::string> Txn::chunk(Ino ino, ChunkIndex index) {
-  return read_or_empty<std::string>(Key::chunk(ino, index));
-}
+Result<std::string> Txn::chunk(Ino ino, ChunkIndex index) { return read_or_empty<std::string>(Key::chunk(ino, index)); }
 Result<std::optional<std::string>> Txn::symlink(Ino ino) { return read_optional<std::string>(Key::symlink(ino)); }
 Result<std::optional<std::string>> Txn::xattr(Ino ino, std::string_view name) {
   return read_optional<std::string>(Key::xattr(ino, name));
@@ -235,9 +233,7 @@ void Txn::append(Ino ino, ChunkIndex index, std::string records, bool only_if_pr
   record(make_change(op, Key::chunk(ino, index), std::move(records)));
 }
 
-void Txn::new_slice(SliceId id, uint32_t size) {
-  record(make_change(Change::Op::kNewSlice, Key::slice_ref(id, size)));
-}
+void Txn::new_slice(SliceId id, uint32_t size) { record(make_change(Change::Op::kNewSlice, Key::slice_ref(id, size))); }
 
 namespace {
 

@@ -15,8 +15,7 @@ namespace zest::meta::kv {
 class KvTxn : public EngineTxn {
  public:
   explicit KvTxn(Store& store) : store_(store) {}
-  Result<std::vector<Value>> fetch(std::span<const Want> wants,
-                                   std::vector<std::pair<Key, Value>>& followed) override;
+  Result<std::vector<Value>> fetch(std::span<const Want> wants, std::vector<std::pair<Key, Value>>& followed) override;
   Result<CommitResult> commit(std::span<const Change> changes) override;
 
  private:
