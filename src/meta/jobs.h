@@ -1,7 +1,10 @@
 // The periodic work of a mounted client (semantics.md section 12.3): heartbeat, flushes, hourly clean-ups by election.
 #pragma once
 
+#include <atomic>
 #include <memory>
+#include <mutex>
+#include <string>
 #include <vector>
 
 #include "base/threads.h"
@@ -15,20 +18,45 @@ class Jobs {
  public:
   explicit Jobs(State&);
   ~Jobs();
-  void start();
+  // info: the session record's JSON, for when another client removed the record (empty: this client has no session).
+  void start(Meta& meta, std::string info);
+  // Waits for what runs; long work sees stopping() and ends soon.
   void stop();
   // One heartbeat, as the job does it: renews the session, reads settings, counters and quotas, cleans stale sessions.
   Result<void> refresh();
-  // True when this client may still write: it has renewed its session before others may clean up after it.
+  // True when this client may still write: it has renewed its session before others may clean up after it. Both the
+  // monotonic and the wall clock must say so: a machine that slept, or whose clock was put forward, asks the database
+  // first (refresh()). Always true without a session, or without a heartbeat.
   bool session_alive() const;
+  // The session was written just now, by a request sent at `monotonic_ms`.
+  void session_renewed(int64_t monotonic_ms, int64_t wall_sec);
+  const std::atomic<bool>& stopping() const { return stopping_; }
 
  private:
+  Result<void> renew_session();
+  Result<void> reload_format();
+  void leave_volume(const std::string& why);
+  void flush();
+  void remove_old_files();
+  void remove_old_slices();
+  void remove_old_trash();
+
   State& state_;
-  std::atomic<int64_t> renewed_ms_{0};
+  Meta* meta_ = nullptr;
+  std::string info_;
+  std::mutex refreshing_;
+  std::atomic<int64_t> renewed_ms_{0}, renewed_sec_{0};
+  std::atomic<bool> stopping_{false};
+  bool left_ = false;  // must_exit was told
+  int flushes_ = 0;
   std::vector<std::unique_ptr<Periodic>> jobs_;
 };
 
-// True if this client sets `counter` to now because its value is at most now - diff_sec: it may run the job.
+// Unix seconds at which a session renewed at `now_sec` expires.
+int64_t session_expiry(const Options& options, int64_t now_sec);
+
+// True if this client sets `counter` to now because its value is at most now - diff_sec: it may run the job. A value
+// more than a day ahead of this clock is taken for damage, as it would stop the job for ever.
 Result<bool> elect(State&, std::string_view counter, int64_t diff_sec);
 
 // Releases an unlinked inode that session `sid` had open.

@@ -7,9 +7,14 @@
 // waits here.
 #pragma once
 
+#include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "meta/api.h"
@@ -44,28 +49,45 @@ class Ledger {
   Result<Ino> parent_of(State&, Ino dir);
   // The nearest directory at or above `dir` with a quota; 0: none.
   Result<Ino> nearest_quota(State&, Ino dir);
-  bool any_dir_quota() const;
+  bool any_dir_quota() const { return has_dir_quotas_.load(std::memory_order_relaxed); }
+  // A quota that this client has just written, or (nothing) removed.
+  void learn_quota(const Key& key, const std::optional<Quota>& quota);
+  // What waits here for the quota.
+  std::pair<int64_t, int64_t> waiting(const Key& key) const;
 
   Result<void> refresh(State&);  // counters and quotas from the database
   Result<void> flush_volume(State&);
   Result<void> flush_dirs(State&);  // missing or negative records are recounted from a listing
   Result<void> flush_quotas(State&);
-  // Used space and inodes as known here: last read plus waiting.
+  // Used space and inodes as known here: last read plus waiting, never negative.
   std::pair<int64_t, int64_t> used() const;
+  // The sum over the entries of a directory, from a listing; what waits here for it is dropped first, as the listing
+  // holds it. store: written unless the directory is gone.
   Result<DirStat> recount_dir(State&, Ino dir, bool store);
 
  private:
   struct Pending {
     Quota stored;
     int64_t space = 0, inodes = 0;  // waiting to be written
+    bool exceeded_by(int64_t more_space, int64_t more_inodes) const;
   };
+  using Quotas = std::map<uint64_t, Pending>;
+
+  // Calls `each` with dir and every directory above it, until it gives false.
+  Result<void> climb(State&, Ino dir, const std::function<bool(Ino)>& each);
+  Quotas& quotas_of(Kind kind);
+  Result<void> load_quotas(State&, Table table, Kind kind);
+  Result<void> flush_quotas_of(State&, Kind kind);
+  Result<void> write_quotas(State&, Kind kind, const std::vector<std::pair<uint64_t, DirStat>>& batch);
+  Result<void> write_dirs(State&, const std::vector<std::pair<Ino, DirStat>>& batch);
+
   mutable std::mutex mutex_;
-  std::mutex flushing_;  // one flush or refresh of quotas at a time
+  std::mutex flushing_;  // one flush or refresh at a time
   int64_t used_space_ = 0, used_inodes_ = 0, space_ = 0, inodes_ = 0;
   std::map<Ino, DirStat> dirs_;
-  std::map<Ino, Pending> dir_quotas_;
-  std::map<uint32_t, Pending> users_, groups_;
-  std::map<Ino, Ino> parents_;
+  Quotas dir_quotas_, users_, groups_;
+  std::unordered_map<Ino, Ino> parents_;
+  std::atomic<bool> has_dir_quotas_{false};
 };
 
 }  // namespace zest::meta
