@@ -283,6 +283,14 @@ class Txn {
   Result<CommitResult> commit() { return engine_.commit(changes_); }
 
  private:
+  void record(Change change);
+  void learn(const Key& key, Value value);  // as the engine has it; what this transaction wrote goes on top
+  bool knows(const Key& key) const;
+  template <class T>
+  Result<std::optional<T>> read_optional(const Key& key);
+  template <class T>
+  Result<T> read_or_empty(const Key& key);
+
   EngineTxn& engine_;
   const int attempt_;
   std::map<Key, Value> known_;  // read or written

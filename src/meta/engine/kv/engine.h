@@ -1,5 +1,5 @@
-// The key layout of docs/format/tkv.md over an ordered map in memory: the model for tests, and what reads volumes that KV
-// engines wrote.
+// The key layout of docs/format/tkv.md over an ordered map in memory: the model for tests, and what reads volumes that
+// KV engines wrote.
 #pragma once
 
 #include <map>

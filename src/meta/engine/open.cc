@@ -1,0 +1,36 @@
+// Which engine a metadata URL means. Knows the schemes only; each engine reads the rest of its URL.
+#include <cctype>
+
+#include "base/log.h"
+#include "meta/engine/kv/kv_engine.h"
+#include "meta/engine/kv/memory.h"
+#if __has_include("meta/engine/sql/sql_engine.h")
+#include "meta/engine/sql/sql_engine.h"
+#define ZEST_HAS_SQL 1
+#endif
+#if __has_include("meta/engine/redis/redis_engine.h")
+#include "meta/engine/redis/redis_engine.h"
+#define ZEST_HAS_REDIS 1
+#endif
+#include "meta/txn.h"
+
+namespace zest::meta {
+
+Result<std::unique_ptr<Engine>> open_engine(const std::string& url, const EngineOptions& options) {
+  size_t end = url.find("://");
+  if (end == std::string::npos)
+    return fail(EINVAL, "metadata URL \"" + mask_secrets(url) + "\" has no scheme (sqlite3://, redis://, ...)");
+  std::string scheme = url.substr(0, end), rest = url.substr(end + 3);
+  for (char& c : scheme) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  if (scheme == "memkv") return kv::make_kv_engine(kv::shared_memory_store(rest));
+#ifdef ZEST_HAS_SQL
+  if (scheme == "sqlite3" || scheme == "sqlite") return sql::open_sqlite(rest, options);
+#endif
+#ifdef ZEST_HAS_REDIS
+  if (scheme == "redis" || scheme == "rediss" || scheme == "unix") return redis::open_redis(url, options);
+#endif
+  (void)options;
+  return fail(EINVAL, "unknown metadata engine \"" + scheme + "\" in " + mask_secrets(url));
+}
+
+}  // namespace zest::meta
