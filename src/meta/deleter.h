@@ -3,6 +3,8 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
+#include <set>
 
 #include "base/threads.h"
 #include "meta/api.h"
@@ -11,6 +13,8 @@ namespace zest::meta {
 
 struct State;
 
+// Before start(), and after stop(), what is asked for is left to the job, but for delete_file_data() and delete_slice(),
+// which work on the calling thread.
 class Deleter {
  public:
   Deleter();
@@ -29,7 +33,12 @@ class Deleter {
   void stop();
 
  private:
-  std::unique_ptr<ThreadPool> slices_, files_;
+  Result<void> delete_chunk(State&, Ino ino, ChunkIndex chunk);
+
+  std::mutex mutex_;  // guards the pointers and busy_
+  std::shared_ptr<ThreadPool> slices_, files_;
+  std::set<Ino> busy_;  // files being deleted
+  bool off_ = false;    // started with 0 threads
 };
 
 }  // namespace zest::meta

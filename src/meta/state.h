@@ -13,6 +13,7 @@
 #include "meta/api.h"
 #include "meta/compactor.h"
 #include "meta/deleter.h"
+#include "meta/doubtful.h"
 #include "meta/ids.h"
 #include "meta/jobs.h"
 #include "meta/ledger.h"
@@ -54,6 +55,7 @@ struct State {
   Deleter deleter;      // objects of slices without references
   Compactor compactor;  // stop() before the data hooks go, and before the deleter
   LockBell lock_bell;
+  Doubtful doubtful;
   std::unique_ptr<Jobs> jobs;
 
   // run() with this client's engine and clock.

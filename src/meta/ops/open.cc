@@ -1,0 +1,67 @@
+// open, close (semantics.md 7.1).
+#include <fcntl.h>
+
+#include "meta/state.h"
+
+namespace zest::meta {
+
+namespace {
+
+constexpr uint32_t kExecOpen = 0x20;  // FMODE_EXEC of Linux: the kernel opens a program to run it
+
+uint8_t wanted_access(uint32_t flags) {
+  switch (flags & O_ACCMODE) {
+    case O_WRONLY:
+      return kMayWrite;
+    case O_RDWR:
+      return kMayRead | kMayWrite;
+    default:
+      return flags & kExecOpen ? kMayExec : kMayRead;
+  }
+}
+
+Result<void> check_open(State& state, Txn& txn, const Context& ctx, const Attr& attr, uint32_t flags) {
+  ZEST_TRY(check_access(state, txn, ctx, attr, wanted_access(flags)));
+  bool writes = (flags & O_ACCMODE) != O_RDONLY;
+  if (writes && ((attr.flags & kFlagImmutable) || attr.in_trash())) return fail(EPERM);
+  if ((attr.flags & kFlagAppend) && ((writes && !(flags & O_APPEND)) || (flags & O_TRUNC))) return fail(EPERM);
+  return {};
+}
+
+}  // namespace
+
+Result<Meta::Opened> Meta::open(const Context& ctx, Ino ino, uint32_t flags) {
+  State& s = *state_;
+  if (s.options.read_only && ((flags & O_ACCMODE) != O_RDONLY || (flags & (O_TRUNC | O_APPEND)))) return fail(EROFS);
+  std::optional<Attr> cached;
+  if (s.options.open_cache_ms > 0)
+    cached = s.open_files.attr(ino, s.clock.monotonic_ms(), s.options.open_cache_ms);
+  Attr attr;
+  ZEST_TRY(s.read([&](Txn& txn) -> Result<void> {
+    if (cached) {
+      attr = *cached;
+    } else {
+      ZEST_TRY(txn.want({{Key::inode(ino)}}));
+      ZEST_ASSIGN(auto found, txn.attr(ino));
+      if (!found) return fail(ENOENT);
+      attr = *found;
+    }
+    return check_open(s, txn, ctx, attr, flags);
+  }));
+  Opened opened;
+  opened.attr = attr;
+  opened.keep_cache = s.open_files.open(ino, attr, s.clock.monotonic_ms());
+  if (atime_due(s.options.atime, attr, s.clock.now()) && !s.options.read_only) touch_atime(s, ino);
+  return opened;
+}
+
+Result<void> Meta::close(Ino ino) {
+  State& s = *state_;
+  if (!s.open_files.close(ino)) return {};
+  if (!s.open_files.take_sustained(ino)) return {};
+  return release_sustained(s, s.sid, ino);
+}
+
+bool Meta::is_open(Ino ino) const { return state_->open_files.is_open(ino); }
+
+}  // namespace zest::meta

@@ -1,0 +1,53 @@
+// What a chunk shows (semantics.md 7.4, 7.6), and the ids of new slices.
+#include <fmt/format.h>
+
+#include "meta/state.h"
+
+namespace zest::meta {
+
+namespace {
+constexpr size_t kReadCompactsAt = 5;  // records or pieces
+}
+
+Result<SliceId> Meta::new_slice_id() {
+  ZEST_TRY(state_->writable());
+  ZEST_ASSIGN(uint64_t id, state_->slices.next());
+  return SliceId{id};
+}
+
+Result<ChunkView> Meta::read_chunk(Ino ino, ChunkIndex chunk) {
+  State& s = *state_;
+  bool atimes = s.options.atime != AtimeMode::kNoAtime && !s.options.read_only;
+  if (auto view = s.open_files.chunk(ino, chunk)) {
+    if (atimes) {
+      auto attr = s.open_files.attr(ino, 0, INT64_MAX);
+      if (attr && atime_due(s.options.atime, *attr, s.clock.now())) touch_atime(s, ino);
+    }
+    return *view;
+  }
+  uint64_t version = s.open_files.version(ino);
+  std::string records;
+  std::optional<Attr> attr;
+  ZEST_TRY(s.read([&](Txn& txn) -> Result<void> {
+    ZEST_TRY(txn.want({{Key::chunk(ino, chunk)}, {Key::inode(ino)}}));
+    ZEST_ASSIGN(records, txn.chunk(ino, chunk));
+    ZEST_ASSIGN(attr, txn.attr(ino));
+    return {};
+  }));
+  if (records.empty() && !attr) return fail(ENOENT);
+  if (records.empty() && !attr->is_file()) return fail(EPERM);
+  auto slices = decode_slices(records);
+  if (!slices) return fail(EIO, fmt::format("inode {}: chunk {}: broken list of slices", raw(ino), chunk));
+  auto view = std::make_shared<ChunkView>();
+  view->pieces = resolve_slices(*slices);
+  view->records = slices->size();
+  s.open_files.keep_chunk(ino, chunk, view, version, attr ? &*attr : nullptr, s.clock.monotonic_ms());
+  if (attr && atimes && atime_due(s.options.atime, *attr, s.clock.now())) touch_atime(s, ino);
+  bool worth_it = view->records >= kReadCompactsAt || view->pieces.size() >= kReadCompactsAt;
+  if (worth_it && !s.options.read_only && plan_compaction(*slices).size > 0) s.compactor.background(s, ino, chunk);
+  return *view;
+}
+
+void Meta::forget_chunk(Ino ino, ChunkIndex chunk) { state_->open_files.forget_chunk(ino, chunk); }
+
+}  // namespace zest::meta
