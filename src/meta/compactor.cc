@@ -18,8 +18,8 @@ constexpr size_t kThreads = 2, kMostRunning = 10;
 struct Replacement {
   Ino ino;
   ChunkIndex chunk;
-  std::string seen;       // the first records, as they were read
-  std::string skipped;    // those of them that stay
+  std::string seen;        // the first records, as they were read
+  std::string skipped;     // those of them that stay
   std::vector<Slice> old;  // those that go
   Slice fresh;
 };
@@ -52,12 +52,14 @@ Result<void> replace(State& state, Txn& txn, const Replacement& r, int64_t now) 
 
 // The new slice is of no use: gone at once, or recorded as without references for the job.
 void discard(State& state, const Slice& fresh) {
-  auto noted = state.run({}, [&](Txn& txn) -> Result<void> {
-    txn.put(Key::slice_ref(fresh.id, fresh.size), int64_t{0});
-    return {};
-  });
-  if (noted) noted = state.deleter.delete_slice(state, fresh.id, fresh.size).transform([] { return CommitResult{}; });
-  if (!noted) log_warning(fmt::format("delete slice {}: {}", raw(fresh.id), noted.error().message()));
+  auto gone = [&]() -> Result<void> {
+    ZEST_TRY(state.run({}, [&](Txn& txn) -> Result<void> {
+      txn.put(Key::slice_ref(fresh.id, fresh.size), int64_t{0});
+      return {};
+    }));
+    return state.deleter.delete_slice(state, fresh.id, fresh.size);
+  };
+  if (auto done = gone(); !done) log_warning(fmt::format("delete slice {}: {}", raw(fresh.id), done.error().message()));
 }
 
 Result<bool> commit(State& state, const Replacement& r) {
@@ -105,8 +107,9 @@ Result<bool> Compactor::run(State& state, Ino ino, ChunkIndex chunk, size_t at_l
   auto plan = plan_compaction(slices);
   if (plan.size == 0) return false;
   ZEST_ASSIGN(uint64_t id, state.slices.next());
-  Replacement r{ino, chunk, records.substr(0, plan.records * kSliceRecord),
-                records.substr(0, plan.skipped * kSliceRecord), {}, {}};
+  Replacement r{
+      ino, chunk, records.substr(0, plan.records * kSliceRecord), records.substr(0, plan.skipped * kSliceRecord),
+      {},  {}};
   r.old.assign(slices.begin() + static_cast<ptrdiff_t>(plan.skipped),
                slices.begin() + static_cast<ptrdiff_t>(plan.records));
   r.fresh = Slice{plan.pos, SliceId{id}, plan.size, 0, plan.size};
@@ -140,8 +143,7 @@ void Compactor::background(State& state, Ino ino, ChunkIndex chunk) {
     }
     if (go) {
       auto done = run(state, ino, chunk, 2);
-      if (!done)
-        log_warning(fmt::format("compact chunk {} of inode {}: {}", chunk, raw(ino), done.error().message()));
+      if (!done) log_warning(fmt::format("compact chunk {} of inode {}: {}", chunk, raw(ino), done.error().message()));
     }
     release(ino, chunk);
   });

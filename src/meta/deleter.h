@@ -13,8 +13,8 @@ namespace zest::meta {
 
 struct State;
 
-// Before start(), and after stop(), what is asked for is left to the job, but for delete_file_data() and delete_slice(),
-// which work on the calling thread.
+// Before start(), and after stop(), what is asked for is left to the job, but for delete_file_data() and
+// delete_slice(), which work on the calling thread.
 class Deleter {
  public:
   Deleter();

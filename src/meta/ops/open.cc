@@ -11,12 +11,9 @@ constexpr uint32_t kExecOpen = 0x20;  // FMODE_EXEC of Linux: the kernel opens a
 
 uint8_t wanted_access(uint32_t flags) {
   switch (flags & O_ACCMODE) {
-    case O_WRONLY:
-      return kMayWrite;
-    case O_RDWR:
-      return kMayRead | kMayWrite;
-    default:
-      return flags & kExecOpen ? kMayExec : kMayRead;
+    case O_WRONLY: return kMayWrite;
+    case O_RDWR: return kMayRead | kMayWrite;
+    default: return flags & kExecOpen ? kMayExec : kMayRead;
   }
 }
 
@@ -34,8 +31,7 @@ Result<Meta::Opened> Meta::open(const Context& ctx, Ino ino, uint32_t flags) {
   State& s = *state_;
   if (s.options.read_only && ((flags & O_ACCMODE) != O_RDONLY || (flags & (O_TRUNC | O_APPEND)))) return fail(EROFS);
   std::optional<Attr> cached;
-  if (s.options.open_cache_ms > 0)
-    cached = s.open_files.attr(ino, s.clock.monotonic_ms(), s.options.open_cache_ms);
+  if (s.options.open_cache_ms > 0) cached = s.open_files.attr(ino, s.clock.monotonic_ms(), s.options.open_cache_ms);
   Attr attr;
   ZEST_TRY(s.read([&](Txn& txn) -> Result<void> {
     if (cached) {

@@ -120,8 +120,8 @@ Result<Attr> Meta::write(Ino ino, std::span<const ChunkWrite> writes) {
   TxnOptions options;
   options.hot = {ino};
   options.settled = [&](Txn& txn) { return settled(txn, ino, writes, change); };
-  auto done = meta::run(*s.engine, s.clock, options,
-                        [&](Txn& txn) { return put_writes(s, txn, ino, writes, change, there); });
+  auto done =
+      meta::run(*s.engine, s.clock, options, [&](Txn& txn) { return put_writes(s, txn, ino, writes, change, there); });
   if (!done) {
     s.open_files.forget(ino);
     // The caller may try again with the same slices.

@@ -1,0 +1,137 @@
+// BSD and POSIX locks (semantics.md section 9). They live in the database, so they hold between clients.
+#include <algorithm>
+
+#include "meta/state.h"
+
+namespace zest::meta {
+
+namespace {
+
+bool known_type(LockType type) {
+  return type == LockType::kRead || type == LockType::kWrite || type == LockType::kUnlock;
+}
+
+bool conflicts(const PosixLock& held, const PosixLock& wanted) {
+  return held.start <= wanted.end && wanted.start <= held.end &&
+         (held.type == LockType::kWrite || wanted.type == LockType::kWrite);
+}
+
+// SQL volumes refuse locks of an inode that is not there, the others do not look (to read it would make every lock
+// collide with every write to the file).
+bool looks_at_inode(const State& state) { return state.engine->absent_ref() == 0; }
+
+Result<void> check_inode(const State& state, Txn& txn, Ino ino, Key locks) {
+  if (!looks_at_inode(state)) return txn.want({{std::move(locks)}});
+  ZEST_TRY(txn.want({{Key::inode(ino)}, {std::move(locks)}}));
+  ZEST_ASSIGN(auto attr, txn.attr(ino));
+  if (!attr) return fail(ENOENT);
+  return {};
+}
+
+Result<void> flock_once(State& state, Ino ino, LockOwner me, LockType type) {
+  ZEST_TRY(state.run({ino}, [&](Txn& txn) -> Result<void> {
+    ZEST_TRY(type == LockType::kUnlock ? txn.want({{Key::flocks(ino)}})
+                                       : check_inode(state, txn, ino, Key::flocks(ino)));
+    ZEST_ASSIGN(auto held, txn.flocks(ino));
+    auto before = held;
+    if (type == LockType::kUnlock) {
+      held.erase(me);
+    } else {
+      for (auto& [owner, mode] : held)
+        if (owner != me && (type == LockType::kWrite || mode == 'W')) return fail(EAGAIN);
+      held[me] = type == LockType::kWrite ? 'W' : 'R';
+    }
+    if (held != before) txn.put(Key::flocks(ino), std::move(held));
+    return {};
+  }));
+  return {};
+}
+
+Result<void> setlk_once(State& state, Ino ino, LockOwner me, const PosixLock& lock) {
+  ZEST_TRY(state.run({ino}, [&](Txn& txn) -> Result<void> {
+    ZEST_TRY(lock.type == LockType::kUnlock ? txn.want({{Key::plocks(ino)}})
+                                            : check_inode(state, txn, ino, Key::plocks(ino)));
+    ZEST_ASSIGN(auto held, txn.plocks(ino));
+    auto before = held;
+    if (lock.type != LockType::kUnlock) {
+      for (auto& [owner, ranges] : held)
+        if (owner != me && std::ranges::any_of(ranges, [&](auto& range) { return conflicts(range, lock); }))
+          return fail(EAGAIN);
+    }
+    auto mine = apply_posix_lock(held[me], lock);
+    if (mine.empty())
+      held.erase(me);
+    else
+      held[me] = std::move(mine);
+    if (held != before) txn.put(Key::plocks(ino), std::move(held));
+    return {};
+  }));
+  return {};
+}
+
+// Repeats `attempt` while it gives EAGAIN: at once when a lock is released here, else with growing pauses, as locks of
+// other clients can only be polled.
+template <class Attempt>
+Result<void> wait_for(State& state, const Context& ctx, bool wait, Attempt attempt) {
+  constexpr int64_t kFirstPauseMs = 1, kLongestPauseMs = 25, kLookMs = 10;
+  for (int64_t pause_ms = kFirstPauseMs;; pause_ms = std::min(pause_ms * 2, kLongestPauseMs)) {
+    if (wait && ctx.is_cancelled()) return fail(EINTR);
+    uint64_t seen = state.lock_bell.rung();
+    Result<void> done = attempt();
+    if (done || done.error().code != EAGAIN || !wait) return done;
+    for (int64_t left = pause_ms; left > 0; left -= kLookMs) {
+      if (ctx.is_cancelled()) return fail(EINTR);
+      if (state.lock_bell.wait(seen, std::min(left, kLookMs))) break;
+    }
+  }
+}
+
+}  // namespace
+
+Result<void> Meta::flock(const Context& ctx, Ino ino, uint64_t owner, LockType type, bool wait) {
+  State& s = *state_;
+  ino = s.map_root(ino);
+  ZEST_TRY(s.writable());
+  if (!known_type(type)) return fail(EINVAL);
+  if (type != LockType::kUnlock) ZEST_TRY(s.may_commit());
+  LockOwner me{s.sid, owner};
+  ZEST_TRY(wait_for(s, ctx, wait, [&] { return flock_once(s, ino, me, type); }));
+  if (type != LockType::kWrite) s.lock_bell.ring();
+  return {};
+}
+
+Result<void> Meta::setlk(const Context& ctx, Ino ino, uint64_t owner, const PosixLock& lock, bool wait) {
+  State& s = *state_;
+  ino = s.map_root(ino);
+  ZEST_TRY(s.writable());
+  if (!known_type(lock.type) || lock.end < lock.start) return fail(EINVAL);
+  if (lock.type != LockType::kUnlock) ZEST_TRY(s.may_commit());
+  LockOwner me{s.sid, owner};
+  ZEST_TRY(wait_for(s, ctx, wait, [&] { return setlk_once(s, ino, me, lock); }));
+  if (lock.type != LockType::kWrite) s.lock_bell.ring();
+  return {};
+}
+
+Result<PosixLock> Meta::getlk(const Context&, Ino ino, uint64_t owner, const PosixLock& lock) {
+  State& s = *state_;
+  ino = s.map_root(ino);
+  if (!known_type(lock.type) || lock.end < lock.start) return fail(EINVAL);
+  PosixLock found{LockType::kUnlock, 0, 0, 0};
+  if (lock.type == LockType::kUnlock) return found;
+  LockOwner me{s.sid, owner};
+  ZEST_TRY(s.read([&](Txn& txn) -> Result<void> {
+    ZEST_ASSIGN(auto held, txn.plocks(ino));
+    for (auto& [other, ranges] : held) {
+      if (other == me) continue;
+      auto it = std::ranges::find_if(ranges, [&](auto& range) { return conflicts(range, lock); });
+      if (it == ranges.end()) continue;
+      found = *it;
+      if (other.sid != me.sid) found.pid = 0;  // a process of another machine
+      return {};
+    }
+    return {};
+  }));
+  return found;
+}
+
+}  // namespace zest::meta

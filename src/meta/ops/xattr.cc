@@ -1,0 +1,95 @@
+// Extended attributes (semantics.md 8.1). Which names a mount allows, and that the two ACL names are views of the ACL
+// ids, is for the layer above.
+#include "meta/state.h"
+
+namespace zest::meta {
+
+namespace {
+
+Result<void> check_xattr_name(std::string_view name) {
+  if (name.empty()) return fail(EINVAL);
+  if (name.size() > kMaxXattrName) return fail(ERANGE);
+  return {};
+}
+
+// May the attributes of this inode be changed?
+Result<void> check_changeable(Txn& txn, Ino ino) {
+  ZEST_ASSIGN(auto attr, txn.attr(ino));
+  if (!attr) return fail(ENOENT);
+  if (attr->flags & (kFlagImmutable | kFlagAppend)) return fail(EPERM);
+  return {};
+}
+
+}  // namespace
+
+Result<void> Meta::setxattr(const Context&, Ino ino, std::string_view name, std::string_view value, uint32_t flags) {
+  State& s = *state_;
+  ino = s.map_root(ino);
+  if (is_special(ino)) return fail(EPERM);
+  ZEST_TRY(check_xattr_name(name));
+  if (value.size() > kMaxXattrValue) return fail(ERANGE);
+  ZEST_TRY(s.writable());
+  if (flags != 0 && flags != kXattrCreate && flags != kXattrReplace) return fail(EINVAL);
+  ZEST_TRY(s.run({ino}, [&](Txn& txn) -> Result<void> {
+    ZEST_TRY(txn.want({{Key::inode(ino)}, {Key::xattr(ino, name)}}));
+    ZEST_TRY(check_changeable(txn, ino));
+    ZEST_ASSIGN(auto old, txn.xattr(ino, name));
+    if (flags == kXattrCreate && old) return fail(EEXIST);
+    if (flags == kXattrReplace && !old) return fail(ENODATA);
+    if (!old || *old != value) txn.put(Key::xattr(ino, name), std::string(value));
+    return {};
+  }));
+  return {};
+}
+
+Result<std::string> Meta::getxattr(const Context&, Ino ino, std::string_view name) {
+  State& s = *state_;
+  ino = s.map_root(ino);
+  if (is_special(ino)) return fail(ENODATA);
+  ZEST_TRY(check_xattr_name(name));
+  std::optional<std::string> value;
+  ZEST_TRY(s.read([&](Txn& txn) -> Result<void> {
+    ZEST_ASSIGN(value, txn.xattr(ino, name));
+    return {};
+  }));
+  if (!value) return fail(ENODATA);
+  return std::move(*value);
+}
+
+Result<std::vector<std::string>> Meta::listxattr(const Context&, Ino ino) {
+  State& s = *state_;
+  ino = s.map_root(ino);
+  if (is_special(ino)) return fail(ENODATA);
+  std::vector<std::string> names;
+  ZEST_TRY(s.read([&](Txn& txn) -> Result<void> {
+    names.clear();
+    ZEST_TRY(txn.want({{Key::inode(ino)}, {Key::xattrs(ino)}}));
+    ZEST_ASSIGN(auto attr, txn.attr(ino));
+    if (!attr) return fail(ENOENT);
+    ZEST_ASSIGN(auto all, txn.xattrs(ino));
+    for (auto& [name, value] : all) names.push_back(name);
+    if (attr->access_acl != 0) names.emplace_back("system.posix_acl_access");
+    if (attr->default_acl != 0) names.emplace_back("system.posix_acl_default");
+    return {};
+  }));
+  return names;
+}
+
+Result<void> Meta::removexattr(const Context&, Ino ino, std::string_view name) {
+  State& s = *state_;
+  ino = s.map_root(ino);
+  if (is_special(ino)) return fail(EPERM);
+  ZEST_TRY(check_xattr_name(name));
+  ZEST_TRY(s.writable());
+  ZEST_TRY(s.run({ino}, [&](Txn& txn) -> Result<void> {
+    ZEST_TRY(txn.want({{Key::inode(ino)}, {Key::xattr(ino, name)}}));
+    ZEST_ASSIGN(auto old, txn.xattr(ino, name));
+    if (!old) return fail(ENODATA);
+    ZEST_TRY(check_changeable(txn, ino));
+    txn.erase(Key::xattr(ino, name));
+    return {};
+  }));
+  return {};
+}
+
+}  // namespace zest::meta
