@@ -52,6 +52,11 @@ class Ledger {
   bool any_dir_quota() const { return has_dir_quotas_.load(std::memory_order_relaxed); }
   // A quota that this client has just written, or (nothing) removed.
   void learn_quota(const Key& key, const std::optional<Quota>& quota);
+  // What waits here for the volume's counters: space, inodes.
+  std::pair<int64_t, int64_t> waiting_volume() const {
+    std::lock_guard lock(mutex_);
+    return {space_, inodes_};
+  }
   // What waits here for the quota.
   std::pair<int64_t, int64_t> waiting(const Key& key) const;
 

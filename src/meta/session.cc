@@ -155,6 +155,7 @@ Result<void> Meta::close_session(bool keep_record) {
   State& state = *state_;
   // The jobs first: none of them may write the record again.
   state.jobs->stop();
+  state.compactor.stop();
   const uint64_t sid = state.sid;
   if (sid == 0 || state.options.read_only) return {};
   Result<void> result = flush_ledgers();

@@ -316,7 +316,10 @@ Result<CommitResult> run(Engine& engine, const Clock& clock, const TxnOptions& o
         }
         if (!options.settled) return result;
         auto done = ask_settled(engine, clock, options);
-        if (!done) return fail(std::move(done.error()));
+        if (!done) {  // still nobody knows
+          done.error().fault = Fault::kUnknownOutcome;
+          return fail(std::move(done.error()));
+        }
         if (*done) return CommitResult{};
         if (++attempt >= kMaxAttempts) return result;
         break;
