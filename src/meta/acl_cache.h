@@ -18,6 +18,8 @@ class AclCache {
   // The id of a rule equal to this one: cached, found in the database, or newly stored (in a transaction of its own, so
   // a conflict of the caller's transaction only wastes an id). 0 for an empty rule.
   Result<uint32_t> intern(State& state, const AclRule& rule);
+  // The id of a rule equal to this one if this client knows it already; 0 for an empty rule.
+  std::optional<uint32_t> known(const AclRule& rule);
   Result<void> load(State& state);  // all rules, at session start
 
  private:
