@@ -17,6 +17,7 @@
 #include "meta/ids.h"
 #include "meta/jobs.h"
 #include "meta/ledger.h"
+#include "meta/link_targets.h"
 #include "meta/lock_bell.h"
 #include "meta/open_files.h"
 #include "meta/trash.h"
@@ -52,6 +53,7 @@ struct State {
   OpenFiles open_files;
   Trash trash;
   AclCache acls;
+  LinkTargets link_targets;
   Deleter deleter;      // objects of slices without references
   Compactor compactor;  // stop() before the data hooks go, and before the deleter
   LockBell lock_bell;

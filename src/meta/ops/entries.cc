@@ -137,6 +137,7 @@ Result<Removal> remove_inode(State& state, Txn& txn, Ino parent, std::string_vie
 
 void after_removal(State& state, const Removal& removal) {
   account_entry(state, removal.parent, removal.attr, -1);
+  state.open_files.forget_attr(removal.ino);
   switch (removal.fate) {
     case Fate::kMissing:
       return;
@@ -146,9 +147,8 @@ void after_removal(State& state, const Removal& removal) {
     case Fate::kLinked:
       break;
     case Fate::kSustained:
-      state.open_files.mark_sustained(removal.ino);
       // The last close may have come between the look at the open files and the mark.
-      if (!state.open_files.is_open(removal.ino) && state.open_files.take_sustained(removal.ino)) {
+      if (!state.open_files.mark_sustained(removal.ino)) {
         if (auto done = release_sustained(state, state.sid, removal.ino); !done)
           log_warning("release of inode " + std::to_string(raw(removal.ino)) + ": " + done.error().message());
       }

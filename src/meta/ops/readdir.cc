@@ -1,0 +1,73 @@
+// Listing a directory (semantics.md 6.6), and the names of an inode (10.2).
+#include <unordered_set>
+
+#include "meta/ops/entries.h"
+
+namespace zest::meta {
+
+namespace {
+
+class EngineDirStream : public DirStream {
+ public:
+  EngineDirStream(State& state, Ino dir, bool with_attr)
+      : state_(state), dir_(dir), with_attr_(with_attr), repeats_(state.engine->info().name == "redis") {}
+
+  Result<std::vector<DirEntry>> next(size_t limit) override {
+    std::vector<DirEntry> page;
+    // A page may come out empty when all its names were repetitions.
+    while (!ended_ && page.empty()) {
+      ZEST_ASSIGN(page, state_.engine->list(dir_, cursor_, limit, with_attr_));
+      ended_ = cursor_.empty();
+      if (repeats_) drop_repetitions(page);
+    }
+    if (with_attr_) {
+      const int64_t now_ms = state_.clock.monotonic_ms();
+      for (const auto& entry : page)
+        if (entry.attr && entry.attr->is_file()) state_.open_files.update(entry.entry.ino, *entry.attr, now_ms);
+    }
+    return page;
+  }
+
+ private:
+  // A cursor over a hash gives a name twice when the table grew meanwhile. Eight bytes a name are remembered, not the
+  // names, so that a listing of millions stays small; two names of one hash and one inode do not occur.
+  void drop_repetitions(std::vector<DirEntry>& page) {
+    std::erase_if(page, [&](const DirEntry& entry) {
+      const uint64_t hash = std::hash<std::string>{}(entry.name) ^ raw(entry.entry.ino) * 0x9E3779B97F4A7C15;
+      return !seen_.insert(hash).second;
+    });
+  }
+
+  State& state_;
+  const Ino dir_;
+  const bool with_attr_, repeats_;
+  std::string cursor_;
+  bool ended_ = false;
+  std::unordered_set<uint64_t> seen_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<DirStream>> Meta::opendir(const Context& ctx, Ino ino_in, bool with_attr) {
+  State& state = *state_;
+  const Ino ino = state.map_root(ino_in);
+  ZEST_ASSIGN(const Attr attr, getattr(ctx, ino_in));
+  const uint8_t mask = with_attr ? kMayRead | kMayExec : kMayRead;
+  ZEST_TRY(access(ctx, ino_in, mask, &attr));
+  const AtimeMode atime = state.options.read_only ? AtimeMode::kNoAtime : state.options.atime;
+  if (atime_due(atime, attr, state.clock.now())) touch_atime(state, ino);
+  return std::make_unique<EngineDirStream>(state, ino, with_attr);
+}
+
+Result<std::vector<DirEntry>> Meta::readdir(const Context& ctx, Ino ino, bool with_attr) {
+  ZEST_ASSIGN(auto stream, opendir(ctx, ino, with_attr));
+  const size_t batch = state_->engine->info().list_batch;
+  std::vector<DirEntry> all;
+  for (;;) {
+    ZEST_ASSIGN(auto page, stream->next(batch));
+    if (page.empty()) return all;
+    all.insert(all.end(), std::make_move_iterator(page.begin()), std::make_move_iterator(page.end()));
+  }
+}
+
+}  // namespace zest::meta

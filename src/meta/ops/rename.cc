@@ -1,0 +1,306 @@
+// rename (semantics.md 6.4): moves a name, replacing what has the new one, or exchanges two names.
+#include <unordered_map>
+#include <unordered_set>
+
+#include "meta/ops/entries.h"
+#include "volume/records.h"
+
+namespace zest::meta {
+
+namespace {
+
+constexpr int kMaxDepth = 4096;  // of directories; more is a damaged volume
+constexpr uint8_t kProtected = kFlagAppend | kFlagImmutable;
+
+// What is moved between directories of different quotas.
+struct Usage {
+  Ino ino{0};
+  int64_t space = 0, inodes = 0;
+};
+
+struct Side {
+  Ino parent{0};
+  std::string_view name;
+  Attr dir;
+  std::optional<Entry> entry;
+  std::optional<Attr> attr;  // of the inode behind the entry
+};
+
+struct Rename {
+  Side src, dst;
+  uint32_t flags = 0;
+  Ino trash{0};
+  Time now;
+  // what was done
+  bool done = false;
+  std::optional<Removal> replaced;
+
+  bool exchange() const { return flags & kRenameExchange; }
+  bool same_dir() const { return src.parent == dst.parent; }
+};
+
+Result<void> check_flags(uint32_t flags) {
+  if (flags & kRenameWhiteout) return fail((flags & ~(kRenameWhiteout | kRenameNoReplace)) == 0 ? ENOTSUP : EINVAL);
+  switch (flags) {
+    case 0:
+    case kRenameNoReplace:
+    case kRenameExchange:
+    case kRenameNoReplace | kRenameRestore:
+      return {};
+    default:
+      return fail(EINVAL);
+  }
+}
+
+// EINVAL if `dir`, or a directory above it, is `moved`: it would be cut off from the root. The chain as this client
+// remembers it is fetched at once, then followed by what the transaction read.
+Result<void> check_loop(State& state, Txn& txn, Ino moved, Ino dir) {
+  std::vector<Want> chain;
+  for (Ino at = dir; raw(at) > 1 && !is_trash(at) && chain.size() < kMaxDepth;) {
+    if (at == moved) break;
+    chain.push_back({Key::inode(at)});
+    auto above = state.ledger.parent_of(state, at);
+    if (!above) break;
+    at = *above;
+  }
+  if (!chain.empty()) ZEST_TRY(txn.want(chain));
+  for (int depth = 0; raw(dir) > 1 && !is_trash(dir); depth++) {
+    if (dir == moved) return fail(EINVAL);
+    if (depth == kMaxDepth) return fail(EIO, "directories above inode " + std::to_string(raw(dir)) + " form a cycle");
+    ZEST_ASSIGN(auto attr, txn.attr(dir));
+    if (!attr) return {};
+    dir = attr->parent;
+  }
+  return {};
+}
+
+Result<void> read_sides(Txn& txn, Rename& op) {
+  Side &src = op.src, &dst = op.dst;
+  ZEST_TRY(txn.want({{Key::inode(src.parent)},
+                     {Key::inode(dst.parent)},
+                     {Key::entry(src.parent, src.name), true},
+                     {Key::entry(dst.parent, dst.name), true, true}}));
+  ZEST_ASSIGN(src.dir, directory(txn, src.parent));
+  ZEST_ASSIGN(dst.dir, directory(txn, dst.parent));
+  for (Side* side : {&src, &dst}) {
+    side->attr.reset();
+    ZEST_ASSIGN(side->entry, txn.entry(side->parent, side->name));
+    if (side->entry) ZEST_ASSIGN(side->attr, txn.attr(side->entry->ino));
+  }
+  return {};
+}
+
+// Steps 8 to 16: the directories, and what is moved. True: there is nothing to do.
+Result<bool> check_source(State& state, Txn& txn, const Context& ctx, const Rename& op) {
+  const Side &src = op.src, &dst = op.dst;
+  if ((src.dir.flags & kProtected) || (dst.dir.flags & kFlagImmutable)) return fail(EPERM);
+  if (!(op.flags & kRenameRestore) && dst.dir.in_trash()) return fail(ENOENT);
+  ZEST_TRY(check_access(state, txn, ctx, src.dir, kMayWrite | kMayExec));
+  ZEST_TRY(check_access(state, txn, ctx, dst.dir, kMayWrite | kMayExec));
+  if (!src.entry) return fail(ENOENT);
+  if (op.same_dir() && src.name == dst.name) return true;
+  if (!op.same_dir() && src.entry->type == FileType::kDirectory)
+    ZEST_TRY(check_loop(state, txn, src.entry->ino, dst.parent));
+  if (!src.attr) return fail(ENOENT);
+  if (!op.same_dir() && (src.dir.mode & 01000) && ctx.uid != 0 && ctx.uid != src.attr->uid &&
+      (ctx.uid != src.dir.uid || src.attr->is_dir()))
+    return fail(EACCES);
+  if (src.attr->flags & kProtected) return fail(EPERM);
+  return false;
+}
+
+// Steps 17 to 24: what stands at the new name.
+Result<bool> check_target(State& state, Txn& txn, const Context& ctx, const Rename& op) {
+  const Side &src = op.src, &dst = op.dst;
+  if (dst.entry) {
+    if (op.flags & kRenameNoReplace) return fail(EEXIST);
+    if (dst.attr && (dst.attr->flags & kProtected)) return fail(EPERM);
+    if (dst.dir.flags & kFlagAppend) return fail(EPERM);
+    if (!op.exchange()) {
+      if (dst.entry->ino == src.entry->ino) return true;
+      const bool src_dir = src.attr->is_dir(), dst_dir = dst.entry->type == FileType::kDirectory;
+      if (src_dir && !dst_dir) return fail(ENOTDIR);
+      if (!src_dir && dst_dir) return fail(EISDIR);
+      if (dst_dir) {
+        ZEST_ASSIGN(const bool occupied, txn.has_entries(dst.entry->ino));
+        if (occupied) return fail(ENOTEMPTY);
+      }
+    }
+    if (dst.attr) ZEST_TRY(check_sticky(ctx, dst.dir, *dst.attr));
+  }
+  if (op.exchange()) {
+    if (!dst.entry || !dst.attr) return fail(ENOENT);
+    if (!op.same_dir() && dst.attr->is_dir()) ZEST_TRY(check_loop(state, txn, dst.entry->ino, src.parent));
+  }
+  ZEST_TRY(check_sticky(ctx, src.dir, *src.attr));
+  return false;
+}
+
+// The inode behind a name that moved.
+void moved_inode(Txn& txn, const Rename& op, Ino ino, Attr& attr, Ino from, Ino to) {
+  attr.ctime = op.now;
+  if (from != to) {
+    if (attr.is_dir() || raw(attr.parent) != 0) {
+      attr.parent = to;
+    } else {
+      txn.add_links(ino, to, 1);
+      txn.add_links(ino, from, -1);
+    }
+  }
+  txn.put_attr(ino, attr);
+}
+
+// Times and link counts of both directories.
+void write_parents(State& state, Txn& txn, Rename& op, int src_subdirs, int dst_subdirs) {
+  Side &src = op.src, &dst = op.dst;
+  auto change = [&](Side& side, int subdirs, bool always) {
+    if (is_trash(side.parent)) return;
+    side.dir.nlink = static_cast<uint32_t>(std::max<int64_t>(2, int64_t{side.dir.nlink} + subdirs));
+    if (touch_parent(state, txn, side.parent, side.dir, op.now, subdirs != 0 || always))
+      txn.put_attr(side.parent, side.dir);
+  };
+  const bool replaced_dir = op.replaced && op.replaced->attr.is_dir();
+  if (op.same_dir()) {
+    change(dst, src_subdirs + dst_subdirs, replaced_dir);
+    return;
+  }
+  change(src, src_subdirs, false);
+  change(dst, dst_subdirs, replaced_dir);
+}
+
+void write_exchange(State& state, Txn& txn, Rename& op) {
+  Side &src = op.src, &dst = op.dst;
+  txn.put(Key::entry(src.parent, src.name), *dst.entry);
+  txn.put(Key::entry(dst.parent, dst.name), *src.entry);
+  moved_inode(txn, op, src.entry->ino, *src.attr, src.parent, dst.parent);
+  moved_inode(txn, op, dst.entry->ino, *dst.attr, dst.parent, src.parent);
+  const int subdirs = op.same_dir() ? 0 : int{src.attr->is_dir()} - int{dst.attr->is_dir()};
+  write_parents(state, txn, op, -subdirs, subdirs);
+}
+
+Result<void> write_move(State& state, Txn& txn, Rename& op) {
+  Side &src = op.src, &dst = op.dst;
+  int dst_subdirs = 0;
+  if (dst.entry) {
+    txn.erase(Key::entry(dst.parent, dst.name));
+    ZEST_ASSIGN(op.replaced, remove_inode(state, txn, dst.parent, dst.name, *dst.entry, dst.attr, op.trash, op.now));
+    if (dst.entry->type == FileType::kDirectory) dst_subdirs--;
+  }
+  txn.erase(Key::entry(src.parent, src.name));
+  txn.put(Key::entry(dst.parent, dst.name), *src.entry);
+  moved_inode(txn, op, src.entry->ino, *src.attr, src.parent, dst.parent);
+  const int moved_dir = src.attr->is_dir() && !op.same_dir() ? 1 : 0;
+  write_parents(state, txn, op, -moved_dir, dst_subdirs + moved_dir);
+  return {};
+}
+
+void account_stat(State& state, Ino dir, const Attr& attr, int sign) {
+  state.ledger.dir(state, dir,
+                   DirStat{sign * static_cast<int64_t>(attr.data_length()), sign * attr.space(), sign});
+}
+
+void after_rename(State& state, const Rename& op, const Usage& src_usage, const Usage& dst_usage) {
+  const Side &src = op.src, &dst = op.dst;
+  if (op.replaced) after_removal(state, *op.replaced);
+  for (const Side* side : {&src, &dst}) {
+    if (side->entry) state.open_files.forget_attr(side->entry->ino);
+    if (!op.exchange()) break;
+  }
+  if (op.same_dir()) return;
+  auto account_move = [&](const Side& from, const Side& to, const Usage& usage) {
+    account_stat(state, from.parent, *from.attr, -1);
+    account_stat(state, to.parent, *from.attr, 1);
+    if (from.attr->is_dir()) state.ledger.remember_parent(from.entry->ino, to.parent);
+    if (usage.inodes == 0) return;
+    if (!is_trash(from.parent)) state.ledger.quota(state, from.parent, -usage.space, -usage.inodes);
+    if (!is_trash(to.parent)) state.ledger.quota(state, to.parent, usage.space, usage.inodes);
+  };
+  account_move(src, dst, src_usage);
+  if (op.exchange()) account_move(dst, src, dst_usage);
+}
+
+// What a name stands for, as quotas count it.
+Result<Usage> usage_of(Meta& meta, const Context& ctx, Ino parent, std::string_view name) {
+  State& state = meta.state();
+  ZEST_ASSIGN(const EntryAttr entry, meta.lookup(ctx, parent, name, false));
+  if (!entry.attr.is_dir()) return Usage{entry.ino, entry.attr.space(), 1};
+  ZEST_ASSIGN(const Ino quota_dir, state.ledger.nearest_quota(state, entry.ino));
+  if (quota_dir == entry.ino) {
+    ZEST_TRY(state.ledger.flush_quotas(state));
+    if (auto quota = meta.get_quota(Meta::QuotaKind::kDirectory, raw(entry.ino)))
+      return Usage{entry.ino, quota->used_space + 4096, quota->used_inodes + 1};
+  }
+  ZEST_ASSIGN(const Summary sum, meta.summary(ctx, entry.ino, true, false));
+  return Usage{entry.ino, static_cast<int64_t>(sum.space), static_cast<int64_t>(sum.files + sum.dirs)};
+}
+
+}  // namespace
+
+Result<EntryAttr> Meta::rename(const Context& ctx, Ino src_parent, std::string_view src_name, Ino dst_parent,
+                               std::string_view dst_name, uint32_t flags) {
+  State& state = *state_;
+  Rename op;
+  op.src.parent = state.map_root(src_parent), op.src.name = src_name;
+  op.dst.parent = state.map_root(dst_parent), op.dst.name = dst_name;
+  op.flags = flags;
+  for (const Side* side : {&op.src, &op.dst})
+    if (side->parent == kRootIno && side->name == kTrashName) return fail(EPERM);
+  if (is_trash(op.dst.parent) && !(flags & kRenameRestore)) return fail(EPERM);
+  if (is_trash(op.src.parent) && ctx.uid != 0) return fail(EPERM);
+  ZEST_TRY(state.writable());
+  if (src_name.size() > kMaxName) return fail(ENAMETOOLONG);
+  if (const int bad = check_name(dst_name)) return fail(bad);
+  ZEST_TRY(check_flags(flags));
+  if (!(flags & (kRenameNoReplace | kRenameExchange)))
+    ZEST_ASSIGN(op.trash, state.trash.hour_dir(state, op.dst.parent, false));
+
+  // Between directories of different quotas the usage of what moves goes along.
+  const Ino src_dir = op.src.parent, dst_dir = op.dst.parent;
+  bool crosses_quota = false;
+  if (src_dir != dst_dir && state.ledger.any_dir_quota()) {
+    Ino from{0}, to{0};
+    if (!is_trash(src_dir)) ZEST_ASSIGN(from, state.ledger.nearest_quota(state, src_dir));
+    if (!is_trash(dst_dir)) ZEST_ASSIGN(to, state.ledger.nearest_quota(state, dst_dir));
+    crosses_quota = from != to;
+  }
+  for (;;) {
+    Usage src_usage, dst_usage;
+    if (crosses_quota) {
+      ZEST_ASSIGN(src_usage, usage_of(*this, ctx, src_dir, src_name));
+      if (op.exchange()) ZEST_ASSIGN(dst_usage, usage_of(*this, ctx, dst_dir, dst_name));
+      ZEST_TRY(state.ledger.check_quota(state, ctx, dst_dir, src_usage.space - dst_usage.space,
+                                        src_usage.inodes - dst_usage.inodes, src_dir));
+      if (op.exchange())
+        ZEST_TRY(state.ledger.check_quota(state, ctx, src_dir, dst_usage.space - src_usage.space,
+                                          dst_usage.inodes - src_usage.inodes, dst_dir));
+    }
+    bool other_inode = false;  // not the one whose usage was counted: count again
+    auto body = [&](Txn& txn) -> Result<void> {
+      op.done = false;
+      op.replaced.reset();
+      ZEST_TRY(read_sides(txn, op));
+      ZEST_ASSIGN(const bool same_name, check_source(state, txn, ctx, op));
+      if (same_name) return {};
+      ZEST_ASSIGN(const bool same_inode, check_target(state, txn, ctx, op));
+      if (same_inode) return {};
+      other_inode = crosses_quota && (op.src.entry->ino != src_usage.ino ||
+                                      (op.exchange() && op.dst.entry->ino != dst_usage.ino));
+      if (other_inode) return {};
+      op.done = true;
+      op.now = state.clock.now();
+      if (!op.exchange()) return write_move(state, txn, op);
+      write_exchange(state, txn, op);
+      return {};
+    };
+    auto settled = [&](Txn& txn) -> Result<bool> {
+      ZEST_ASSIGN(auto entry, txn.entry(dst_dir, dst_name));
+      return op.src.entry && entry && entry->ino == op.src.entry->ino;
+    };
+    ZEST_TRY(run_entries(state, {src_dir, dst_dir}, body, settled));
+    if (other_inode) continue;
+    if (op.done) after_rename(state, op, src_usage, dst_usage);
+    return EntryAttr{op.src.entry->ino, op.src.attr ? *op.src.attr : Attr{}, op.src.attr.has_value()};
+  }
+}
+
+}  // namespace zest::meta
