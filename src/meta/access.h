@@ -12,9 +12,9 @@ Result<void> check_access(State&, Txn&, const Context&, const Attr& attr, uint8_
 // EACCES when the sticky bit of the parent protects the node from this caller.
 Result<void> check_sticky(const Context&, const Attr& parent, const Attr& node);
 // Times of a directory whose entries change: set when nlink changed or skip_dir_mtime_ms has passed since the last time
-// (0: always, also when the mtime lies in the future); true if set. Never for trash directories. The parent's attributes
-// are part of each such transaction anyway, so this costs no round trip; what skipping saves is a conflict with every
-// other change in a busy directory.
+// (0: always, also when the mtime lies in the future); true if set. Never for trash directories. The parent's
+// attributes are part of each such transaction anyway, so this costs no round trip; what skipping saves is a conflict
+// with every other change in a busy directory.
 bool touch_parent(const State&, const Txn&, Ino parent, Attr& attr, Time now, bool nlink_changed);
 // Does the atime mode ask for an update?
 bool atime_due(AtimeMode mode, const Attr& attr, Time now);

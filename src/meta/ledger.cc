@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/log.h"
 #include "meta/bulk/distinct.h"
@@ -48,10 +49,15 @@ Result<void> Ledger::check_volume(State& state, int64_t space, int64_t inodes) {
   return {};
 }
 
-Result<void> Ledger::check_quota(State& state, const Context&, Ino dir, int64_t space, int64_t inodes) {
+Result<void> Ledger::check_quota(State& state, const Context&, Ino dir, int64_t space, int64_t inodes, Ino from) {
   if ((space <= 0 && inodes <= 0) || !any_dir_quota()) return {};
+  std::set<Ino> shared;
+  if (raw(from) != 0 && !is_trash(from)) {
+    ZEST_TRY(climb(state, from, [&](Ino ino) { return shared.insert(ino).second; }));
+  }
   bool exceeded = false;
   ZEST_TRY(climb(state, dir, [&](Ino ino) {
+    if (shared.contains(ino)) return false;
     std::lock_guard lock(mutex_);
     auto it = dir_quotas_.find(raw(ino));
     exceeded = it != dir_quotas_.end() && it->second.exceeded_by(space, inodes);

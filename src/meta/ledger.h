@@ -27,8 +27,9 @@ class Ledger {
  public:
   // Volume limits for growth by so much: ENOSPC. [0]
   Result<void> check_volume(State&, int64_t space, int64_t inodes);
-  // Quotas of `dir` and all its ancestors: EDQUOT. Parents are found in the cache of parents, else read.
-  Result<void> check_quota(State&, const Context&, Ino dir, int64_t space, int64_t inodes);
+  // Quotas of `dir` and all its ancestors: EDQUOT. Parents are found in the cache of parents, else read. What moves
+  // here from the directory `from` is counted by the ancestors of both already: those are left out.
+  Result<void> check_quota(State&, const Context&, Ino dir, int64_t space, int64_t inodes, Ino from = Ino{0});
   // Quotas of an owner: EDQUOT.
   Result<void> check_owner(State&, uint32_t uid, uint32_t gid, int64_t space, int64_t inodes);
   // Both, for a file's growth: its parents are attr.parent or, when 0, those in `parents`.

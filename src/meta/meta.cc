@@ -55,7 +55,9 @@ Result<Format> Meta::load() {
   state.set_format(format);
   ZEST_TRY(state.ledger.refresh(state));
   state.root = kRootIno;
-  if (!state.options.subdir.empty()) ZEST_ASSIGN(state.root, enter_subdir(*this, state.options.subdir));
+  if (!state.options.subdir.empty()) {
+    ZEST_ASSIGN(state.root, enter_subdir(*this, state.options.subdir));
+  }
   return format;
 }
 

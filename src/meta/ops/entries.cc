@@ -108,8 +108,7 @@ Result<Removal> remove_inode(State& state, Txn& txn, Ino parent, std::string_vie
   }
   removal.attr = *attr;
   if (attr->flags & kFlagSkipTrash) removal.trash = Ino{0};
-  const std::string trash_name =
-      raw(removal.trash) != 0 ? trash_entry_name(parent, entry.ino, name) : std::string();
+  const std::string trash_name = raw(removal.trash) != 0 ? trash_entry_name(parent, entry.ino, name) : std::string();
 
   if (attr->is_dir()) {
     remove_directory_inode(state, txn, removal, trash_name, now);
@@ -139,13 +138,9 @@ void after_removal(State& state, const Removal& removal) {
   account_entry(state, removal.parent, removal.attr, -1);
   state.open_files.forget_attr(removal.ino);
   switch (removal.fate) {
-    case Fate::kMissing:
-      return;
-    case Fate::kTrashed:
-      account_entry(state, removal.trash, removal.attr, 1);
-      break;
-    case Fate::kLinked:
-      break;
+    case Fate::kMissing: return;
+    case Fate::kTrashed: account_entry(state, removal.trash, removal.attr, 1); break;
+    case Fate::kLinked: break;
     case Fate::kSustained:
       // The last close may have come between the look at the open files and the mark.
       if (!state.open_files.mark_sustained(removal.ino)) {
@@ -155,8 +150,7 @@ void after_removal(State& state, const Removal& removal) {
       return;
     case Fate::kDestroyed:
       account_inode(state, removal.attr, -1);
-      if (removal.attr.is_file())
-        state.deleter.file(state, removal.ino, removal.attr.length, is_trash(removal.parent));
+      if (removal.attr.is_file()) state.deleter.file(state, removal.ino, removal.attr.length, is_trash(removal.parent));
       break;
   }
 }

@@ -45,10 +45,8 @@ Result<void> check_flags(uint32_t flags) {
     case 0:
     case kRenameNoReplace:
     case kRenameExchange:
-    case kRenameNoReplace | kRenameRestore:
-      return {};
-    default:
-      return fail(EINVAL);
+    case kRenameNoReplace | kRenameRestore: return {};
+    default: return fail(EINVAL);
   }
 }
 
@@ -85,7 +83,9 @@ Result<void> read_sides(Txn& txn, Rename& op) {
   for (Side* side : {&src, &dst}) {
     side->attr.reset();
     ZEST_ASSIGN(side->entry, txn.entry(side->parent, side->name));
-    if (side->entry) ZEST_ASSIGN(side->attr, txn.attr(side->entry->ino));
+    if (side->entry) {
+      ZEST_ASSIGN(side->attr, txn.attr(side->entry->ino));
+    }
   }
   return {};
 }
@@ -195,8 +195,7 @@ Result<void> write_move(State& state, Txn& txn, Rename& op) {
 }
 
 void account_stat(State& state, Ino dir, const Attr& attr, int sign) {
-  state.ledger.dir(state, dir,
-                   DirStat{sign * static_cast<int64_t>(attr.data_length()), sign * attr.space(), sign});
+  state.ledger.dir(state, dir, DirStat{sign * static_cast<int64_t>(attr.data_length()), sign * attr.space(), sign});
 }
 
 void after_rename(State& state, const Rename& op, const Usage& src_usage, const Usage& dst_usage) {
@@ -251,23 +250,30 @@ Result<EntryAttr> Meta::rename(const Context& ctx, Ino src_parent, std::string_v
   if (src_name.size() > kMaxName) return fail(ENAMETOOLONG);
   if (const int bad = check_name(dst_name)) return fail(bad);
   ZEST_TRY(check_flags(flags));
-  if (!(flags & (kRenameNoReplace | kRenameExchange)))
+  if (!(flags & (kRenameNoReplace | kRenameExchange))) {
     ZEST_ASSIGN(op.trash, state.trash.hour_dir(state, op.dst.parent, false));
+  }
 
   // Between directories of different quotas the usage of what moves goes along.
   const Ino src_dir = op.src.parent, dst_dir = op.dst.parent;
   bool crosses_quota = false;
   if (src_dir != dst_dir && state.ledger.any_dir_quota()) {
     Ino from{0}, to{0};
-    if (!is_trash(src_dir)) ZEST_ASSIGN(from, state.ledger.nearest_quota(state, src_dir));
-    if (!is_trash(dst_dir)) ZEST_ASSIGN(to, state.ledger.nearest_quota(state, dst_dir));
+    if (!is_trash(src_dir)) {
+      ZEST_ASSIGN(from, state.ledger.nearest_quota(state, src_dir));
+    }
+    if (!is_trash(dst_dir)) {
+      ZEST_ASSIGN(to, state.ledger.nearest_quota(state, dst_dir));
+    }
     crosses_quota = from != to;
   }
   for (;;) {
     Usage src_usage, dst_usage;
     if (crosses_quota) {
       ZEST_ASSIGN(src_usage, usage_of(*this, ctx, src_dir, src_name));
-      if (op.exchange()) ZEST_ASSIGN(dst_usage, usage_of(*this, ctx, dst_dir, dst_name));
+      if (op.exchange()) {
+        ZEST_ASSIGN(dst_usage, usage_of(*this, ctx, dst_dir, dst_name));
+      }
       ZEST_TRY(state.ledger.check_quota(state, ctx, dst_dir, src_usage.space - dst_usage.space,
                                         src_usage.inodes - dst_usage.inodes, src_dir));
       if (op.exchange())
@@ -283,8 +289,8 @@ Result<EntryAttr> Meta::rename(const Context& ctx, Ino src_parent, std::string_v
       if (same_name) return {};
       ZEST_ASSIGN(const bool same_inode, check_target(state, txn, ctx, op));
       if (same_inode) return {};
-      other_inode = crosses_quota && (op.src.entry->ino != src_usage.ino ||
-                                      (op.exchange() && op.dst.entry->ino != dst_usage.ino));
+      other_inode = crosses_quota &&
+                    (op.src.entry->ino != src_usage.ino || (op.exchange() && op.dst.entry->ino != dst_usage.ino));
       if (other_inode) return {};
       op.done = true;
       op.now = state.clock.now();
