@@ -1,5 +1,4 @@
-#include "object/contract.h"
-
+#include "object/contract_suite.h"
 #include "object/file_store.h"
 #include "object/mem_store.h"
 #include "object/prefix.h"

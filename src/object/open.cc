@@ -1,18 +1,22 @@
-// Which stores there are, and the order of a volume's stack. From the outside in:
-//
-//   limit     bandwidth; counts what goes over the wire, so it stands outside of nothing that changes sizes but
-//   encryption encrypt   seals whole objects; must see plain keys to know the metadata backups prefix    "<volume
-//   name>/" shard     picks the store by the whole key, prefix included retry     of single requests, per store store
-//   the checksum of a body travels in its headers and is made and verified there
+// Which stores there are, and the order of a volume's stack, from the outside in:
+// - limit: the bandwidth of what the caller moves;
+// - encrypt: seals whole objects; sees keys without the prefix, to know the metadata backups;
+// - prefix: "<volume name>/";
+// - shard: picks the store by the whole key, prefix included;
+// - retry: of single requests, for each store;
+// - the store. The checksum of a body travels in a header of the request, so it is made and verified there.
 #include "object/open.h"
 
 #include <algorithm>
 #include <random>
 #include <utility>
 
+#include "object/encrypt.h"
 #include "object/file_store.h"
+#include "object/limit.h"
 #include "object/mem_store.h"
 #include "object/prefix.h"
+#include "object/shard.h"
 
 namespace zest::object {
 namespace {
@@ -22,6 +26,20 @@ Result<std::unique_ptr<Storage>> open_file_store(std::string bucket) {
   if (bucket.empty()) return fail(EINVAL, "file storage: the bucket must be a folder");
   if (!bucket.ends_with('/')) bucket += '/';
   return make_file_store(std::move(bucket));
+}
+
+// The store, or one for each shard.
+Result<std::unique_ptr<Storage>> open_base(const Format& format, const StoreOptions& options) {
+  Credentials credentials{format.access_key, format.secret_key, format.session_token};
+  if (format.shards <= 1) return open_store(format.storage, format.bucket, credentials, options);
+  if (format.shards > 256) return fail(EINVAL, "more than 256 shards: " + std::to_string(format.shards));
+  std::vector<std::unique_ptr<Storage>> stores;
+  for (int i = 0; i < format.shards; i++) {
+    ZEST_ASSIGN(std::string bucket, shard_bucket(format.bucket, i));
+    ZEST_ASSIGN(auto store, open_store(format.storage, bucket, credentials, options));
+    stores.push_back(std::move(store));
+  }
+  return with_shards(std::move(stores));
 }
 
 }  // namespace
@@ -36,10 +54,21 @@ Result<std::unique_ptr<Storage>> open_store(const std::string& name, const std::
 }
 
 Result<std::unique_ptr<Storage>> open_volume_store(const Format& format, const StoreOptions& options,
-                                                   const std::string&) {
-  ZEST_ASSIGN(auto store, open_store(format.storage, format.bucket,
-                                     {format.access_key, format.secret_key, format.session_token}, options));
-  return with_prefix(std::move(store), format.name + "/");
+                                                   const std::string& passphrase) {
+  StoreOptions store_options = options;
+  if (store_options.storage_class.empty()) store_options.storage_class = format.storage_class;
+  ZEST_ASSIGN(auto store, open_base(format, store_options));
+  store = with_prefix(std::move(store), format.name + "/");
+  if (!format.encrypt_key.empty()) {
+    ZEST_ASSIGN(auto envelope, Envelope::open(format.encrypt_key, passphrase, format.encrypt_algo));
+    store = with_encryption(std::move(store), std::move(envelope));
+  }
+  constexpr int64_t kMbps = 1'000'000 / 8;
+  int64_t upload = options.upload_limit > 0 ? options.upload_limit : format.upload_limit * kMbps;
+  int64_t download = options.download_limit > 0 ? options.download_limit : format.download_limit * kMbps;
+  if (upload > 0 || download > 0)
+    store = with_limits(std::move(store), std::make_shared<Bandwidth>(upload, download, system_clock()));
+  return store;
 }
 
 namespace {
