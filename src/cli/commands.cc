@@ -5,19 +5,42 @@ namespace zest::cli {
 
 Runner setup_format(CLI::App&);
 Runner setup_config(CLI::App&);
+Runner setup_quota(CLI::App&);
 Runner setup_destroy(CLI::App&);
-Runner setup_status(CLI::App&);
+Runner setup_gc(CLI::App&);
+Runner setup_fsck(CLI::App&);
+Runner setup_restore(CLI::App&);
 Runner setup_version(CLI::App&);
+Runner setup_status(CLI::App&);
+Runner setup_info(CLI::App&);
+Runner setup_summary(CLI::App&);
+Runner setup_warmup(CLI::App&);
+Runner setup_rmr(CLI::App&);
+Runner setup_clone(CLI::App&);
+Runner setup_compact(CLI::App&);
 
 static constexpr Command kCommands[] = {
     {"format", "ADMIN", "create a volume, or change the settings of one", "[command options] META-URL NAME",
      setup_format},
     {"config", "ADMIN", "show or change the settings of a volume", "[command options] META-URL", setup_config},
+    {"quota", "ADMIN", "limit directories, users and groups", "set|get|list|delete|check META-URL [command options]",
+     setup_quota},
     {"destroy", "ADMIN", "remove a volume: its objects and its metadata", "[command options] META-URL UUID",
      setup_destroy},
+    {"gc", "ADMIN", "find and delete objects that nothing refers to", "[command options] META-URL", setup_gc},
+    {"fsck", "ADMIN", "check a volume, and repair its tree", "[command options] META-URL", setup_fsck},
+    {"restore", "ADMIN", "move files back out of the trash", "[command options] META-URL HOUR...", setup_restore},
     {"version", "ADMIN", "print the version", "", setup_version},
     {"status", "INSPECTOR", "show settings, sessions and usage of a volume", "[command options] META-URL",
      setup_status},
+    {"info", "INSPECTOR", "show inode, size, paths and objects of files", "[command options] PATH|INODE...",
+     setup_info},
+    {"summary", "INSPECTOR", "show what takes the space below a directory", "[command options] PATH", setup_summary},
+    {"warmup", "TOOL", "bring files into the cache, take them out, or check", "[command options] [PATH...]",
+     setup_warmup},
+    {"rmr", "TOOL", "remove whole trees, fast", "[command options] PATH...", setup_rmr},
+    {"clone", "TOOL", "copy files or trees without copying data", "[command options] SRC DST", setup_clone},
+    {"compact", "TOOL", "merge the slices of files", "[command options] PATH...", setup_compact},
 };
 
 std::span<const Command> commands() { return kCommands; }

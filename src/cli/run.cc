@@ -140,7 +140,8 @@ int run_command(const Command& command, const std::vector<std::string>& args) {
     auto help = app.help();
     auto usage = help.find("Usage:");
     if (usage != std::string::npos)
-      help.replace(usage, help.find('\n', usage) - usage, fmt::format("Usage: zestfs {} {}", command.name, command.usage));
+      help.replace(usage, help.find('\n', usage) - usage,
+                   fmt::format("Usage: zestfs {} {}", command.name, command.usage));
     fmt::print("{}", help);
     return 0;
   } catch (const CLI::ExtrasError&) {
