@@ -398,7 +398,8 @@ Result<void> Ledger::write_quotas(State& state, Kind kind, const std::vector<std
 }
 
 Result<DirStat> Ledger::recount_dir(State& state, Ino dir, bool store) {
-  {
+  store = store && !state.options.read_only;
+  if (store) {
     std::lock_guard lock(mutex_);
     dirs_.erase(dir);
   }
@@ -413,7 +414,7 @@ Result<DirStat> Ledger::recount_dir(State& state, Ino dir, bool store) {
                         : DirStat{0, 4096, 1};
     }
   } while (!cursor.empty());
-  if (!store || state.options.read_only) return sum;
+  if (!store) return sum;
   ZEST_TRY(state.run({dir}, [&](Txn& txn) -> Result<void> {
     ZEST_TRY(txn.want({{Key::inode(dir)}, {Key::dir_stat(dir)}}));
     ZEST_ASSIGN(auto attr, txn.attr(dir));

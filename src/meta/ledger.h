@@ -67,8 +67,8 @@ class Ledger {
   Result<void> flush_quotas(State&);
   // Used space and inodes as known here: last read plus waiting, never negative.
   std::pair<int64_t, int64_t> used() const;
-  // The sum over the entries of a directory, from a listing; what waits here for it is dropped first, as the listing
-  // holds it. store: written unless the directory is gone.
+  // The sum over the entries of a directory, from a listing. store: written unless the directory is gone; what waits
+  // here for it is dropped first, as the listing holds it.
   Result<DirStat> recount_dir(State&, Ino dir, bool store);
 
  private:

@@ -1,3 +1,4 @@
+// Counting and storing what owners use.
 #include "meta/bulk/owners.h"
 
 #include "meta/bulk/seen.h"

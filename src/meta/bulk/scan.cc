@@ -1,0 +1,83 @@
+// Whole-volume scans: chunks, slices, and the volume's counters anew.
+#include <fmt/format.h>
+
+#include "base/log.h"
+#include "meta/bulk/seen.h"
+#include "meta/state.h"
+
+namespace zest::meta {
+
+Result<void> Meta::scan_chunks(const std::function<bool(Ino, ChunkIndex, const std::vector<Slice>&)>& each) {
+  return state_->engine->scan(Table::kChunks, 0, [&](const Key& key, const Value& value) {
+    const auto* records = std::get_if<std::string>(&value);
+    if (!records) return true;
+    auto slices = decode_slices(*records);
+    if (!slices) {
+      log_error(fmt::format("chunk {} of inode {} is damaged: {}", key.b, key.a, slices.error().message()));
+      return true;
+    }
+    return each(Ino{key.a}, static_cast<ChunkIndex>(key.b), *slices);
+  });
+}
+
+Result<void> Meta::scan_slices(const std::function<bool(SliceId, uint32_t size, bool delayed)>& each) {
+  bool more = true;
+  ZEST_TRY(scan_chunks([&](Ino, ChunkIndex, const std::vector<Slice>& slices) {
+    for (const auto& slice : slices)
+      if (more && raw(slice.id) != 0) more = each(slice.id, slice.size, false);
+    return more;
+  }));
+  if (!more) return {};
+  return state_->engine->scan(Table::kDelSlicesTable, 0, [&](const Key& key, const Value& value) {
+    const auto* records = std::get_if<std::string>(&value);
+    if (!records) return true;
+    auto slices = decode_slice_keys(*records);
+    if (!slices) {
+      log_error(fmt::format("delayed slices of slice {} are damaged: {}", key.a, slices.error().message()));
+      return true;
+    }
+    for (const auto& slice : *slices)
+      if (more && raw(slice.id) != 0) more = each(slice.id, slice.size, true);
+    return more;
+  });
+}
+
+Result<Meta::Counted> Meta::recount(bool repair, std::atomic<uint64_t>* progress) {
+  State& state = *state_;
+  if (!state.options.read_only) ZEST_TRY(state.ledger.flush_volume(state));
+  auto stored = [&](Counted& counted) {
+    return state.read([&](Txn& txn) -> Result<void> {
+      ZEST_TRY(txn.want({{Key::counter(counter::kUsedSpace)}, {Key::counter(counter::kTotalInodes)}}));
+      ZEST_ASSIGN(counted.stored_space, txn.counter(counter::kUsedSpace));
+      ZEST_ASSIGN(counted.stored_inodes, txn.counter(counter::kTotalInodes));
+      return {};
+    });
+  };
+  Counted counted;
+  ZEST_TRY(stored(counted));
+  SeenInodes seen(*state.engine);
+  // Every inode is charged, whoever holds it: the tree, the trash, an open file without a name, a detached clone.
+  ZEST_TRY(state.engine->scan(Table::kInodes, 0, [&](const Key& key, const Value& value) {
+    const auto* attr = std::get_if<Attr>(&value);
+    const Ino ino{key.a};
+    if (!attr || ino == kRootIno || ino == kTrashIno || !seen.first(ino)) return true;
+    counted.used_space += attr->space();
+    counted.total_inodes++;
+    if (progress) ++*progress;
+    return true;
+  }));
+  const int64_t space = counted.used_space - counted.stored_space;
+  const int64_t inodes = counted.total_inodes - counted.stored_inodes;
+  if (!repair || (space == 0 && inodes == 0)) return counted;
+  ZEST_TRY(state.writable());
+  // The difference, so that what others add meanwhile is kept.
+  ZEST_TRY(state.run({}, [&](Txn& txn) -> Result<void> {
+    if (inodes != 0) txn.add(Key::counter(counter::kTotalInodes), inodes);
+    if (space != 0) txn.add(Key::counter(counter::kUsedSpace), space);
+    return {};
+  }));
+  ZEST_TRY(state.ledger.refresh(state));
+  return counted;
+}
+
+}  // namespace zest::meta
