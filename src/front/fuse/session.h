@@ -1,0 +1,80 @@
+// A file system served to the kernel through /dev/fuse. Thin: requests become calls on fs::FileSystem.
+//
+// The node id of an inode is its number, its generation 1; nothing is remembered about what the kernel knows, so FORGET
+// is ignored.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/result.h"
+#include "fs/filesystem.h"
+
+struct fuse_session;
+
+namespace zest::fuse {
+
+struct Identity {
+  uint32_t uid = 0, gid = 0;
+};
+
+struct Options {
+  std::string mount_point, fs_name, subtype = "zestfs";
+  std::vector<std::string> mount_options;  // for the kernel and libfuse, as in -o
+  bool default_permissions = true, allow_other = false;
+  bool writeback_cache = false, async_dio = false, enable_xattr = false, enable_ioctl = false, readdir_cache = false;
+  bool posix_acl = false;
+  uint32_t max_io = 1 << 20;
+  int64_t attr_timeout_ms = 1000, entry_timeout_ms = 1000, dir_entry_timeout_ms = 1000, negative_timeout_ms = 0;
+  std::optional<Identity> root_squash, all_squash;
+  uint16_t umask = 0xFFFF;  // replaces the caller's unless 0xFFFF
+  size_t max_threads = 256, idle_threads = 4;
+};
+
+class Notifier;
+class Interrupts;
+
+class Session {
+ public:
+  // Mounts. The file system must outlive the session. Errors name the mount point.
+  static Result<std::unique_ptr<Session>> mount(fs::FileSystem& fs, const Options& options);
+  ~Session();
+  Session(const Session&) = delete;
+
+  // Serves requests until the file system is unmounted.
+  void run();
+  // Takes the mount out of the tree (lazily, so that run() ends when the last file is closed). From any thread.
+  Result<void> unmount();
+  bool finished() const { return finished_.load(std::memory_order_acquire); }
+
+  fs::FileSystem& fs() { return fs_; }
+  const Options& options() const { return options_; }
+  Interrupts& interrupts() { return *interrupts_; }
+  Notifier& notifier() { return *notifier_; }
+  fuse_session* raw() { return session_; }
+
+  // Runs a request that may wait for long on a thread of its own. False: too many wait already.
+  bool run_apart(std::function<void()> task);
+
+ private:
+  Session(fs::FileSystem& fs, Options options);
+  void work();
+  void spawn();  // with mutex_ held
+  fs::FileSystem& fs_;
+  const Options options_;
+  fuse_session* session_ = nullptr;
+  std::unique_ptr<Notifier> notifier_;
+  std::unique_ptr<Interrupts> interrupts_;
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  size_t workers_ = 0, idle_ = 0, apart_ = 0;
+  std::atomic<bool> finished_{false};
+};
+
+}  // namespace zest::fuse

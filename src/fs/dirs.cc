@@ -1,0 +1,112 @@
+// Listings. A directory handle streams entries from the database a batch at a time; an offset is an entry's place in
+// that stream. Going back further than the batch at hand starts the stream again.
+#include <fmt/format.h>
+
+#include "fs/changes.h"
+#include "fs/filesystem.h"
+#include "fs/handles.h"
+#include "fs/op.h"
+#include "fs/virtual_files.h"
+
+namespace zest::fs {
+namespace {
+
+// About as many entries as fit into the caller's buffer: a batch is used while it is fresh, and round trips stay few.
+size_t batch_for(size_t buffer) { return std::clamp<size_t>(buffer / 64, 64, 4096); }
+
+}  // namespace
+
+Result<uint64_t> FileSystem::opendir(const Context& context, Ino ino) {
+  Op op(*this, context, Method::kOpendir);
+  Result<uint64_t> result = fail(0);
+  if (context.check_permission && !is_special(ino))
+    if (auto allowed = meta_.access(context, ino, meta::kMayRead); !allowed) result = fail(allowed.error());
+  if (result.error().code == 0) {
+    changes_->watch();
+    result = handles_->add(ino, 0, true)->id;
+  }
+  op.end(code_of(result),
+         [&] { return fmt::format("({}){}", raw(ino), result ? fmt::format(" [fh:{}]", *result) : std::string()); });
+  return result;
+}
+
+void FileSystem::releasedir(const Context& context, Ino ino, uint64_t fh) {
+  Op op(*this, context, Method::kReleasedir);
+  bool found = handles_->find(fh, ino) && handles_->remove(fh);
+  if (found) changes_->unwatch();
+  op.end(found ? 0 : EBADF, [&] { return fmt::format("({})", raw(ino)); });
+}
+
+Result<void> FileSystem::readdir(const Context& context, Ino ino, uint64_t fh, uint64_t offset, size_t size,
+                                 bool with_attr, const std::function<bool(const DirItem&)>& add) {
+  Op op(*this, context, Method::kReaddir);
+  Result<size_t> result = fail(EBADF);
+  auto handle = handles_->find(fh, ino);
+  if (handle && handle->is_dir) {
+    std::lock_guard lock(handle->mutex);
+    result = fill_dir(context, *handle, offset, size, with_attr, add);
+  }
+  op.end(code_of(result),
+         [&] { return fmt::format("({},{},{},{}): ({})", raw(ino), size, offset, with_attr, result.value_or(0)); });
+  if (!result) return fail(std::move(result.error()));
+  return {};
+}
+
+// Offsets: virtual files of the root, ".", "..", then the stream's entries.
+Result<size_t> FileSystem::fill_dir(const Context& context, Handle& dir, uint64_t offset, size_t size, bool with_attr,
+                                    const std::function<bool(const DirItem&)>& add) {
+  bool listed = dir.ino == kRootIno && !options_.hide_internal;
+  uint64_t extra = listed ? virtual_->listed().size() : 0;
+  auto& window = dir.dir;
+  size_t count = 0;
+  if (offset == 0) window = DirWindow{};
+
+  for (; offset < extra; offset++, count++) {
+    auto& [name, entry] = virtual_->listed()[offset];
+    if (!add({name, entry->ino, entry->attr.type, &entry->attr, offset + 1})) return count;
+  }
+  for (; offset < extra + 2; offset++, count++) {
+    if (!add({offset == extra ? "." : "..", dir.ino, FileType::kDirectory, nullptr, offset + 1})) return count;
+  }
+
+  uint64_t wanted = offset - extra - 2;
+  if (!window.stream || wanted < window.base) {
+    window = DirWindow{};
+    auto stream = meta_.opendir(context, dir.ino, with_attr);
+    if (!stream && with_attr && stream.error().code == EACCES) {
+      with_attr = false;
+      stream = meta_.opendir(context, dir.ino, false);
+    }
+    if (!stream) return fail(std::move(stream.error()));
+    window.stream = std::move(*stream);
+    window.with_attr = with_attr;
+  }
+  while (true) {
+    while (wanted >= window.base + window.entries.size() && !window.ended) {
+      if (context.is_cancelled()) return fail(EINTR);
+      window.base += window.entries.size();
+      window.entries.clear();
+      uint64_t now = changes_->now();
+      auto batch = window.stream->next(batch_for(size));
+      if (!batch) return fail(std::move(batch.error()));
+      window.entries = std::move(*batch);
+      window.read_at = now;
+      window.ended = window.entries.empty();
+    }
+    if (wanted >= window.base + window.entries.size()) return count;
+    auto& entry = window.entries[wanted - window.base];
+    wanted++, offset++;
+    auto change = changes_->name_changed(dir.ino, entry.name, window.read_at);
+    if (change == Changes::Name::kRemoved) continue;
+    DirItem item{entry.name, entry.entry.ino, entry.entry.type, nullptr, offset};
+    if (with_attr && entry.attr && change == Changes::Name::kUnchanged &&
+        !changes_->inode_changed(item.ino, window.read_at)) {
+      auto open = entry.attr->is_file() ? handles_->inode(item.ino) : nullptr;
+      if (!open || open->writers == 0) item.attr = &*entry.attr;
+    }
+    if (!add(item)) return count;
+    count++;
+  }
+}
+
+}  // namespace zest::fs

@@ -1,0 +1,236 @@
+// The POSIX view of a volume: what a protocol front end (FUSE, later S3, WebDAV, SDK) calls. Joins metadata with data,
+// owns open handles and the virtual files of a mount. Knows nothing of any protocol.
+//
+// Behaviour: docs/behaviour/semantics.md (VFS rows), client.md (d), control.md.
+// All calls are thread safe and blocking. Each is counted, timed and told to open access logs.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "data/data.h"
+#include "meta/api.h"
+
+namespace zest::fs {
+
+using meta::Context;
+using meta::EntryAttr;
+
+struct Options {
+  bool prefix_internal = false;  // virtual names become .jfs<name>
+  bool hide_internal = false;    // not listed
+  bool enable_cap = false, enable_selinux = false;
+  bool read_write_only = false;  // reads through write-only handles (the kernel's write-back cache needs them)
+  uid_t owner_uid = 0;           // of the virtual files
+  gid_t owner_gid = 0;
+  // Only for .config and the access log; nothing here decides by them.
+  int64_t attr_timeout_ms = 1000, entry_timeout_ms = 1000, dir_entry_timeout_ms = 1000, negative_timeout_ms = 0;
+  bool readdir_cache = false;
+  int64_t backup_meta_ms = 0;
+  bool backup_skip_trash = false;
+  std::string root_squash, all_squash;  // "uid:gid"
+  uint16_t umask = 0xFFFF;              // not set
+  bool non_default_permission = false;
+  std::vector<std::string> fuse_options;
+  std::string fs_name;
+  uint32_t max_write = 128 << 10;
+  bool enable_xattr = false, enable_ioctl = false, writeback_cache = false, allow_other = false;
+  bool cap_acl = false, dont_mask = false;
+  std::string metrics_address, consul_address;
+  data::DataOptions data;
+};
+
+// What the front end's client caches, and how to make it forget. Calls may come from any thread, must not wait for a
+// request that is being served, and may be dropped when nothing listens.
+class ClientCache {
+ public:
+  virtual ~ClientCache() = default;
+  // Attributes, and pages from offset on (size 0: to the end) unless offset is negative.
+  virtual void forget_inode(Ino ino, int64_t offset, int64_t size) = 0;
+  virtual void forget_entry(Ino parent, const std::string& name) = 0;
+};
+
+constexpr uint32_t kSetSize = 8;  // with meta's kSet bits: the bits of a FUSE SETATTR
+constexpr uint32_t kSetCtime = 0x400;
+
+struct Change {
+  uint32_t set = 0;
+  Attr values;
+  uint64_t size = 0;
+};
+
+struct DirItem {
+  std::string_view name;
+  Ino ino{0};
+  FileType type = FileType::kFile;
+  const Attr* attr = nullptr;  // null: not known, or not to be trusted any more
+  uint64_t next = 0;           // the offset to go on from
+};
+
+class HandleTable;
+struct Handle;
+struct OpenInode;
+class AccessLog;
+class OpStats;
+class Changes;
+class Op;
+class VirtualFiles;
+
+class FileSystem {
+ public:
+  // Both must be loaded and outlive this.
+  FileSystem(meta::Meta& meta, data::Data& data, const Clock& clock, Options options);
+  ~FileSystem();
+  FileSystem(const FileSystem&) = delete;
+
+  void set_client_cache(ClientCache* cache) { cache_ = cache; }
+  ClientCache* client_cache() const { return cache_; }
+
+  // --- names ---
+  Result<EntryAttr> lookup(const Context&, Ino parent, std::string_view name);
+  Result<Attr> getattr(const Context&, Ino ino);
+  Result<Attr> setattr(const Context&, Ino ino, std::optional<uint64_t> fh, const Change& change);
+  Result<EntryAttr> mknod(const Context&, Ino parent, std::string_view name, FileType type, uint16_t mode,
+                          uint16_t umask, uint32_t rdev);
+  Result<EntryAttr> mkdir(const Context&, Ino parent, std::string_view name, uint16_t mode, uint16_t umask);
+  Result<EntryAttr> symlink(const Context&, Ino parent, std::string_view name, std::string_view target);
+  Result<std::string> readlink(const Context&, Ino ino);
+  Result<void> unlink(const Context&, Ino parent, std::string_view name);
+  Result<void> rmdir(const Context&, Ino parent, std::string_view name);
+  Result<void> rename(const Context&, Ino parent, std::string_view name, Ino new_parent, std::string_view new_name,
+                      uint32_t flags);
+  Result<EntryAttr> link(const Context&, Ino ino, Ino new_parent, std::string_view new_name);
+  Result<void> access(const Context&, Ino ino, uint8_t mask);
+  Result<meta::StatFs> statfs(const Context&, Ino ino);
+
+  // --- files ---
+  struct Opened {
+    uint64_t fh = 0;
+    Attr attr;
+    bool keep_cache = false;  // what the client cached of the content is still true
+    bool direct_io = false;   // a virtual file
+  };
+  Result<Opened> open(const Context&, Ino ino, uint32_t flags);
+  struct Created {
+    EntryAttr entry;
+    uint64_t fh = 0;
+  };
+  Result<Created> create(const Context&, Ino parent, std::string_view name, uint16_t mode, uint16_t umask,
+                         uint32_t flags);
+  Result<Created> tmpfile(const Context&, Ino parent, uint16_t mode, uint16_t umask, uint32_t flags);
+  Result<size_t> read(const Context&, Ino ino, uint64_t fh, uint64_t offset, std::span<char> into);
+  // from_cache: pages that a client's cache writes back; their offset holds even for O_APPEND handles, which otherwise
+  // write at the end of the file as it is now.
+  Result<size_t> write(const Context&, Ino ino, uint64_t fh, uint64_t offset, std::span<const char> bytes,
+                       bool from_cache);
+  Result<void> flush(const Context&, Ino ino, uint64_t fh, uint64_t lock_owner);
+  Result<void> fsync(const Context&, Ino ino, uint64_t fh, bool data_only);
+  void release(const Context&, Ino ino, uint64_t fh);
+  Result<void> fallocate(const Context&, Ino ino, uint64_t fh, uint32_t mode, int64_t offset, int64_t size);
+  Result<uint64_t> copy_file_range(const Context&, Ino in, uint64_t fh_in, uint64_t off_in, Ino out, uint64_t fh_out,
+                                   uint64_t off_out, uint64_t size, uint32_t flags);
+
+  // --- directories ---
+  Result<uint64_t> opendir(const Context&, Ino ino);
+  // Calls `add` for the entries from `offset` on, until it gives false (that one was not taken) or the end.
+  // with_attr falls back to plain entries where the caller may not search the directory.
+  Result<void> readdir(const Context&, Ino ino, uint64_t fh, uint64_t offset, size_t size, bool with_attr,
+                       const std::function<bool(const DirItem&)>& add);
+  void releasedir(const Context&, Ino ino, uint64_t fh);
+  // Changes of names acknowledged before are durable against power loss.
+  Result<void> fsyncdir(const Context&, Ino ino);
+
+  // --- extended attributes; POSIX ACLs under their xattr names ---
+  Result<void> setxattr(const Context&, Ino ino, std::string_view name, std::string_view value, uint32_t flags);
+  Result<std::string> getxattr(const Context&, Ino ino, std::string_view name, size_t buffer);
+  // Names, each ended by NUL.
+  Result<std::string> listxattr(const Context&, Ino ino, size_t buffer);
+  Result<void> removexattr(const Context&, Ino ino, std::string_view name);
+
+  // --- flags as chattr knows them (FS_IMMUTABLE_FL ...) ---
+  Result<uint32_t> get_flags(const Context&, Ino ino, uint32_t cmd);
+  Result<void> set_flags(const Context&, Ino ino, uint32_t cmd, uint32_t flags);
+
+  // --- locks ---
+  Result<PosixLock> getlk(const Context&, Ino ino, uint64_t fh, uint64_t owner, const PosixLock& lock);
+  Result<void> setlk(const Context&, Ino ino, uint64_t fh, uint64_t owner, const PosixLock& lock, bool wait);
+  Result<void> flock(const Context&, Ino ino, uint64_t fh, uint64_t owner, LockType type, bool wait);
+
+  // Writes everything that is buffered.
+  Result<void> flush_all();
+  // Runs a long job on a thread of its own; it must end soon once `stop` is true. Waited for on destruction.
+  void run_in_background(std::function<void(const std::atomic<bool>& stop)> job);
+
+  meta::Meta& meta() { return meta_; }
+  data::Data& data() { return data_; }
+  const Clock& clock() const { return clock_; }
+  const Options& options() const { return options_; }
+  bool acl_enabled() const { return acl_; }
+  size_t open_inodes() const;
+  std::string stats_text() const;   // .stats
+  std::string config_text() const;  // .config
+
+ private:
+  friend class Op;
+  friend class VirtualFiles;
+  Result<EntryAttr> do_lookup(const Context&, Ino parent, std::string_view name);
+  Result<Attr> do_setattr(const Context&, Ino ino, std::optional<uint64_t> fh, const Change& change);
+  Result<Attr> do_truncate(const Context&, Ino ino, std::optional<uint64_t> fh, uint64_t length);
+  Result<Opened> do_open(const Context&, Ino ino, uint32_t flags);
+  Result<size_t> do_read(const Context&, Ino ino, uint64_t fh, uint64_t offset, std::span<char> into);
+  Result<size_t> do_write(const Context&, Ino ino, uint64_t fh, uint64_t offset, std::span<const char> bytes,
+                          bool from_cache);
+  Result<void> do_flush(const Context&, Ino ino, uint64_t fh, uint64_t lock_owner);
+  Result<Attr> do_fallocate(const Context&, Ino ino, uint64_t fh, uint32_t mode, int64_t offset, int64_t size);
+  Result<uint64_t> do_copy(const Context&, Ino in, uint64_t fh_in, uint64_t off_in, Ino out, uint64_t fh_out,
+                           uint64_t off_out, uint64_t size, uint32_t flags);
+  Result<void> do_setxattr(const Context&, Ino ino, std::string_view name, std::string_view value, uint32_t flags);
+  Result<std::string> do_getxattr(const Context&, Ino ino, std::string_view name, size_t buffer);
+  Result<std::string> do_listxattr(const Context&, Ino ino, size_t buffer);
+  Result<void> do_removexattr(const Context&, Ino ino, std::string_view name);
+  Result<size_t> fill_dir(const Context&, Handle& dir, uint64_t offset, size_t size, bool with_attr,
+                          const std::function<bool(const DirItem&)>& add);
+  void release_locks(Handle& handle);
+  // 0, or what a new (EEXIST) or changed (EPERM) name of this kind gives when it is reserved or too long.
+  int check_reserved(Ino parent, std::string_view name, int code) const;
+  int check_xattr(std::string_view name) const;
+
+  // Attributes from the database, corrected by what is buffered here.
+  Result<Attr> read_attr(const Context&, Ino ino);
+  // The same correction for attributes that an operation gave, for a file that may be open here.
+  void correct(Ino ino, Attr& attr);
+  void wrote(OpenInode& open, uint64_t end);
+  // An open file's length was set by an operation here.
+  void set_length(OpenInode& open, uint64_t length, const Attr& attr);
+
+  meta::Meta& meta_;
+  data::Data& data_;
+  const Clock& clock_;
+  const Options options_;
+  const bool acl_;  // as of the mount: the kernel learns it only then
+  ClientCache* cache_ = nullptr;
+  std::unique_ptr<HandleTable> handles_;
+  std::unique_ptr<AccessLog> log_;
+  std::unique_ptr<OpStats> stats_;
+  std::unique_ptr<Changes> changes_;
+  std::unique_ptr<VirtualFiles> virtual_;
+  std::atomic<bool> stop_{false};
+  std::mutex background_mutex_;
+  std::vector<std::thread> background_;
+};
+
+}  // namespace zest::fs

@@ -1,0 +1,209 @@
+// Names: lookup, creation, removal, rename, links.
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include "fs/changes.h"
+#include "fs/filesystem.h"
+#include "fs/handles.h"
+#include "fs/op.h"
+#include "fs/virtual_files.h"
+
+namespace zest::fs {
+namespace {
+
+std::string mode_text(uint32_t st_mode) { return fmt::format("{}:0{:04o}", log_mode(st_mode), st_mode); }
+
+}  // namespace
+
+int FileSystem::check_reserved(Ino parent, std::string_view name, int code) const {
+  if (virtual_->reserved(parent, name)) return code;
+  return name.size() > kMaxName ? ENAMETOOLONG : 0;
+}
+
+Result<EntryAttr> FileSystem::lookup(const Context& context, Ino parent, std::string_view name) {
+  if (auto* node = virtual_->by_name(parent, name)) return *node;
+  Op op(*this, context, Method::kLookup);
+  auto result = do_lookup(context, parent, name);
+  op.end(code_of(result), [&] { return fmt::format("({},{}):{}", raw(parent), log_text(name), log_entry(result)); });
+  return result;
+}
+
+Result<EntryAttr> FileSystem::do_lookup(const Context& context, Ino parent, std::string_view name) {
+  if (name.size() > kMaxName) return fail(ENAMETOOLONG);
+  auto entry = meta_.lookup(context, parent, name);
+  if (!entry || !entry->attr.is_file()) return entry;
+  auto open = handles_->inode(entry->ino);
+  if (!open) return entry;
+  if (open->writers > 0) {
+    // what is buffered here is newer than what the database said
+    if (auto attr = read_attr(context, entry->ino)) entry->attr = *attr;
+  } else {
+    correct(entry->ino, entry->attr);
+  }
+  return entry;
+}
+
+Result<EntryAttr> FileSystem::mknod(const Context& context, Ino parent, std::string_view name, FileType type,
+                                    uint16_t mode, uint16_t umask, uint32_t rdev) {
+  Op op(*this, context, Method::kMknod);
+  Result<EntryAttr> result = fail(check_reserved(parent, name, EEXIST));
+  if (result.error().code == 0) result = meta_.mknod(context, parent, name, type, mode, umask, rdev);
+  if (result) changes_->name(parent, name, true);
+  op.end(code_of(result), [&] {
+    return fmt::format("({},{},{},0x{:08X}):{}", raw(parent), log_text(name), mode_text(to_st_mode(type, mode)), rdev,
+                       log_entry(result));
+  });
+  return result;
+}
+
+Result<EntryAttr> FileSystem::mkdir(const Context& context, Ino parent, std::string_view name, uint16_t mode,
+                                    uint16_t umask) {
+  Op op(*this, context, Method::kMkdir);
+  Result<EntryAttr> result = fail(check_reserved(parent, name, EEXIST));
+  if (result.error().code == 0) result = meta_.mkdir(context, parent, name, mode, umask);
+  if (result) changes_->name(parent, name, true);
+  op.end(code_of(result),
+         [&] { return fmt::format("({},{},{}):{}", raw(parent), log_text(name), mode_text(mode), log_entry(result)); });
+  return result;
+}
+
+Result<EntryAttr> FileSystem::symlink(const Context& context, Ino parent, std::string_view name,
+                                      std::string_view target) {
+  Op op(*this, context, Method::kSymlink);
+  Result<EntryAttr> result = fail(check_reserved(parent, name, EEXIST));
+  if (result.error().code == 0) {
+    if (target.size() >= kMaxSymlink)
+      result = fail(ENAMETOOLONG);
+    else
+      result = meta_.symlink(context, parent, name, target);
+  }
+  if (result) changes_->name(parent, name, true);
+  op.end(code_of(result), [&] {
+    return fmt::format("({},{},{}):{}", raw(parent), log_text(name), log_text(target), log_entry(result));
+  });
+  return result;
+}
+
+Result<std::string> FileSystem::readlink(const Context& context, Ino ino) {
+  Op op(*this, context, Method::kReadlink);
+  auto result = meta_.readlink(context, ino);
+  op.end(code_of(result),
+         [&] { return fmt::format("({}): ({})", raw(ino), result ? log_text(*result) : std::string()); });
+  return result;
+}
+
+Result<void> FileSystem::unlink(const Context& context, Ino parent, std::string_view name) {
+  Op op(*this, context, Method::kUnlink);
+  Result<void> result;
+  if (int code = check_reserved(parent, name, EPERM))
+    result = fail(code);
+  else
+    result = meta_.unlink(context, parent, name);
+  if (result) changes_->name(parent, name, false);
+  op.end(code_of(result), [&] { return fmt::format("({},{})", raw(parent), log_text(name)); });
+  return result;
+}
+
+Result<void> FileSystem::rmdir(const Context& context, Ino parent, std::string_view name) {
+  Op op(*this, context, Method::kRmdir);
+  Result<void> result;
+  if (int code = check_reserved(parent, name, EPERM))
+    result = fail(code);
+  else
+    result = meta_.rmdir(context, parent, name);
+  if (result) changes_->name(parent, name, false);
+  op.end(code_of(result), [&] { return fmt::format("({},{})", raw(parent), log_text(name)); });
+  return result;
+}
+
+Result<void> FileSystem::rename(const Context& context, Ino parent, std::string_view name, Ino new_parent,
+                                std::string_view new_name, uint32_t flags) {
+  Op op(*this, context, Method::kRename);
+  Result<void> result;
+  int code = check_reserved(parent, name, EPERM);
+  if (code == 0) code = check_reserved(new_parent, new_name, EPERM);
+  if (code != 0) {
+    result = fail(code);
+  } else if (auto moved = meta_.rename(context, parent, name, new_parent, new_name, flags); !moved) {
+    result = fail(std::move(moved.error()));
+  } else {
+    changes_->name(parent, name, (flags & meta::kRenameExchange) != 0);
+    changes_->name(new_parent, new_name, true);
+  }
+  op.end(code_of(result), [&] {
+    return fmt::format("({},{},{},{},{})", raw(parent), log_text(name), raw(new_parent), log_text(new_name), flags);
+  });
+  return result;
+}
+
+Result<EntryAttr> FileSystem::link(const Context& context, Ino ino, Ino new_parent, std::string_view new_name) {
+  Op op(*this, context, Method::kLink);
+  int code = is_special(ino) ? EPERM : check_reserved(new_parent, new_name, EPERM);
+  Result<EntryAttr> result = fail(code);
+  if (code == 0) {
+    if (auto attr = meta_.link(context, ino, new_parent, new_name)) {
+      correct(ino, *attr);
+      result = EntryAttr{ino, *attr, true};
+      changes_->name(new_parent, new_name, true);
+      changes_->inode(ino);
+    } else {
+      result = fail(std::move(attr.error()));
+    }
+  }
+  op.end(code_of(result), [&] {
+    return fmt::format("({},{},{}):{}", raw(ino), raw(new_parent), log_text(new_name), log_entry(result));
+  });
+  return result;
+}
+
+Result<FileSystem::Created> FileSystem::create(const Context& context, Ino parent, std::string_view name, uint16_t mode,
+                                               uint16_t umask, uint32_t flags) {
+  Op op(*this, context, Method::kCreate);
+  Result<Created> result = fail(check_reserved(parent, name, EEXIST));
+  if (result.error().code == 0) {
+    auto made = meta_.create(context, parent, name, mode, umask, (flags & O_EXCL) != 0, flags);
+    if (!made) {
+      result = fail(std::move(made.error()));
+    } else {
+      changes_->name(parent, name, true);
+      auto handle = handles_->add(made->entry.ino, flags, false);
+      handle->inode = handles_->open_inode(made->entry.ino, handle->writable());
+      correct(made->entry.ino, made->entry.attr);
+      set_length(*handle->inode, made->entry.attr.length, made->entry.attr);
+      result = Created{std::move(made->entry), handle->id};
+      // another client was faster: the kernel asked for a new file and does not truncate what it gets
+      if (made->existed && (flags & O_TRUNC) && result->entry.attr.length > 0)
+        if (auto attr = do_truncate(context, result->entry.ino, handle->id, 0)) result->entry.attr = *attr;
+    }
+  }
+  op.end(code_of(result), [&] {
+    return fmt::format("({},{},{}):{}", raw(parent), log_text(name), mode_text(to_st_mode(FileType::kFile, mode)),
+                       result ? fmt::format("{} [fh:{}]", log_entry(result->entry.ino, result->entry.attr), result->fh)
+                              : std::string());
+  });
+  return result;
+}
+
+Result<FileSystem::Created> FileSystem::tmpfile(const Context& context, Ino parent, uint16_t mode, uint16_t umask,
+                                                uint32_t flags) {
+  Op op(*this, context, Method::kTmpfile);
+  Result<Created> result = fail(EPERM);
+  if (!is_special(parent)) {
+    if (auto made = meta_.tmpfile(context, parent, mode, umask)) {
+      auto handle = handles_->add(made->ino, flags, false);
+      handle->inode = handles_->open_inode(made->ino, handle->writable());
+      set_length(*handle->inode, made->attr.length, made->attr);
+      result = Created{std::move(*made), handle->id};
+    } else {
+      result = fail(std::move(made.error()));
+    }
+  }
+  op.end(code_of(result), [&] {
+    return fmt::format("({},{}):{}", raw(parent), mode_text(to_st_mode(FileType::kFile, mode)),
+                       result ? fmt::format("{} [fh:{}]", log_entry(result->entry.ino, result->entry.attr), result->fh)
+                              : std::string());
+  });
+  return result;
+}
+
+}  // namespace zest::fs

@@ -1,0 +1,149 @@
+// Counting, timing and logging of operations. Private to fs/.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "meta/api.h"
+
+namespace zest::fs {
+
+using meta::Context;
+
+// As .stats and the access log name them.
+enum class Method : uint8_t {
+  kLookup,
+  kGetattr,
+  kSetattr,
+  kMknod,
+  kMkdir,
+  kCreate,
+  kSymlink,
+  kLink,
+  kUnlink,
+  kRmdir,
+  kRename,
+  kReadlink,
+  kOpen,
+  kOpendir,
+  kReaddir,
+  kReleasedir,
+  kRead,
+  kWrite,
+  kRelease,
+  kFlush,
+  kFsync,
+  kFallocate,
+  kCopyFileRange,
+  kSetxattr,
+  kGetxattr,
+  kListxattr,
+  kRemovexattr,
+  kStatfs,
+  kGetlk,
+  kSetlk,
+  kFlock,
+  kIoctl,
+  kAccess,
+  kTmpfile,
+};
+constexpr size_t kMethods = 34;
+const char* name_of(Method method);
+
+// Buckets grow by `factor` from `first`, or are multiples of it when factor is 0.
+class Histogram {
+ public:
+  Histogram(double first, double factor, size_t buckets) : first_(first), factor_(factor), counts_(buckets + 1) {}
+  void add(double value);
+  uint64_t count() const { return count_.load(std::memory_order_relaxed); }
+  double sum() const { return sum_.load(std::memory_order_relaxed); }
+  struct Bucket {
+    double upper;
+    uint64_t count;  // at most `upper`
+  };
+  std::vector<Bucket> buckets() const;
+
+ private:
+  const double first_, factor_;
+  std::vector<std::atomic<uint64_t>> counts_;  // the last one: beyond all
+  std::atomic<uint64_t> count_{0};
+  std::atomic<double> sum_{0};
+};
+
+class OpStats {
+ public:
+  OpStats();
+  void count(Method method, int code, int64_t ns);
+
+  struct PerMethod {
+    std::atomic<uint64_t> count{0}, ns{0};
+  };
+  std::array<PerMethod, kMethods> methods;
+  Histogram durations, read_sizes, written_sizes;
+  static constexpr size_t kErrnos = 134;
+  std::array<std::atomic<uint64_t>, kErrnos> errors{};  // by errno; larger ones in the last
+  const std::chrono::steady_clock::time_point started;
+};
+
+// Lines for the open readers of .accesslog; each has its own queue.
+class AccessLog {
+ public:
+  static constexpr size_t kQueueLimit = 10'240;
+  struct Reader {
+    std::mutex mutex;
+    std::condition_variable arrived;
+    std::deque<std::string> lines;
+    std::string rest;  // the unread end of a line that was given in part
+  };
+  bool wanted() const { return readers_count_.load(std::memory_order_relaxed) > 0; }
+  std::shared_ptr<Reader> open();
+  void close(const std::shared_ptr<Reader>& reader);
+  void publish(const std::string& line);
+  // Lines until `into` is full or a second has passed; "#\n" when there were none.
+  static size_t read(Reader& reader, const Context& context, std::span<char> into);
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::shared_ptr<Reader>> readers_;
+  std::atomic<int> readers_count_{0};
+};
+
+class FileSystem;
+
+// One operation. end() counts it; with a log reader (or when it took very long) the text of args() goes to the log.
+class Op {
+ public:
+  Op(FileSystem& fs, const Context& context, Method method);
+  template <class Args>
+  void end(int code, Args&& args) {
+    finish(code);
+    if (wants_text()) publish(code, args());
+  }
+
+ private:
+  void finish(int code);
+  bool wants_text() const;
+  void publish(int code, const std::string& args);
+  FileSystem& fs_;
+  const Context& context_;
+  const Method method_;
+  const std::chrono::steady_clock::time_point begin_;
+  int64_t ns_ = 0;
+};
+
+// Pieces of log lines.
+std::string log_mode(uint32_t st_mode);                       // "-rw-r--r--"
+std::string log_entry(Ino ino, const Attr& attr);             // " (ino,[mode,nlink,...])"
+std::string log_entry(const Result<meta::EntryAttr>& entry);  // the same, or nothing
+std::string log_text(std::string_view text);                  // escaped where it must be
+std::string log_status(int code);                             // "OK", "no such file or directory"
+
+}  // namespace zest::fs
