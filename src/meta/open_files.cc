@@ -2,6 +2,7 @@
 #include "meta/open_files.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace zest::meta {
 
@@ -36,12 +37,16 @@ bool OpenFiles::open(Ino ino, const Attr& attr, int64_t now_ms) {
   return keep_cache;
 }
 
-bool OpenFiles::close(Ino ino) {
+bool OpenFiles::close(Ino ino, bool* sustained) {
   std::lock_guard lock(mutex_);
+  if (sustained) *sustained = false;
   File* file = find(ino);
   if (!file || file->refs == 0) return false;
   if (--file->refs > 0) return false;
   file->closed_at_ms = file->read_at_ms;
+  if (!file->sustained) return true;
+  if (sustained) *sustained = true;
+  files_.erase(ino);
   return true;
 }
 
@@ -62,9 +67,7 @@ bool OpenFiles::mark_sustained(Ino ino) {
 bool OpenFiles::take_sustained(Ino ino) {
   std::lock_guard lock(mutex_);
   File* file = find(ino);
-  if (!file || !file->sustained || file->refs > 0) return false;
-  files_.erase(ino);
-  return true;
+  return file && std::exchange(file->sustained, false);
 }
 
 std::optional<Attr> OpenFiles::attr(Ino ino, int64_t now_ms, int64_t max_age_ms) const {

@@ -19,13 +19,13 @@ class OpenFiles {
   // One more reference. keep_cache: the file is what it was at this client's previous open, but for this client's own
   // changes.
   bool open(Ino ino, const Attr& attr, int64_t now_ms);
-  // One less; true when it was the last.
-  bool close(Ino ino);
+  // One less; true when it was the last. `sustained`, if given: the last, of an inode that was marked; clears the mark.
+  bool close(Ino ino, bool* sustained = nullptr);
   bool is_open(Ino ino) const;
   // Unlinked while open here, so the last close must release the inode. False when it has been closed meanwhile: then
   // the caller must release it.
   bool mark_sustained(Ino ino);
-  bool take_sustained(Ino ino);  // was it marked? clears the mark
+  bool take_sustained(Ino ino);  // was it marked? clears the mark: the inode has a name again
 
   // Attributes not older than max_age_ms.
   std::optional<Attr> attr(Ino ino, int64_t now_ms, int64_t max_age_ms) const;

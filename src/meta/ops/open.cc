@@ -53,8 +53,9 @@ Result<Meta::Opened> Meta::open(const Context& ctx, Ino ino, uint32_t flags) {
 
 Result<void> Meta::close(Ino ino) {
   State& s = *state_;
-  if (!s.open_files.close(ino)) return {};
-  if (!s.open_files.take_sustained(ino)) return {};
+  bool sustained = false;
+  (void)s.open_files.close(ino, &sustained);
+  if (!sustained) return {};
   return release_sustained(s, s.sid, ino);
 }
 
