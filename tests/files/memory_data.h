@@ -4,6 +4,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "meta/api.h"
@@ -41,7 +42,7 @@ class MemoryData : public DataHooks {
     return {};
   }
   Result<void> compact(const CompactionPlan& plan, SliceId id, uint8_t) override {
-    if (before_commit) before_commit();
+    if (auto hook = std::exchange(before_commit, nullptr)) hook();
     std::string bytes;
     for (auto& piece : plan.pieces) {
       std::string part = get(piece);
@@ -52,7 +53,7 @@ class MemoryData : public DataHooks {
     put(id, std::move(bytes));
     return {};
   }
-  std::function<void()> before_commit;  // run in each compaction
+  std::function<void()> before_commit;  // run in the next compaction
 
  private:
   mutable std::mutex mutex_;

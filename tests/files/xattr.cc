@@ -58,6 +58,16 @@ TEST_P(Xattr, gone_with_the_inode) {
   EXPECT_FALSE(c.exists(Key::xattr(f, "user.a")));
 }
 
+TEST_P(Xattr, no_acl_unless_the_volume_has_them) {
+  auto& c = client();
+  Ino f = c.file("f");
+  AclRule rule;
+  rule.owner = rule.mask = 7;
+  rule.users = {{1000, 7}};
+  EXPECT_ERR(c->set_acl(root_, f, false, rule), ENOTSUP);
+  EXPECT_ERR(c->get_acl(root_, f, false), ENODATA);
+}
+
 class AclOps : public FilesTest {
  protected:
   void SetUp() override {
@@ -140,14 +150,6 @@ TEST_P(AclOps, errors) {
     return {};
   }));
   EXPECT_ERR(c->get_acl(root_, dangling, false), EIO);
-}
-
-TEST_P(AclOps, off_unless_the_volume_has_them) {
-  set_format([](Format& format) { format.enable_acl = false; });
-  auto& c = client();
-  Ino f = c.file("f");
-  EXPECT_ERR(c->set_acl(root_, f, false, extended()), ENOTSUP);
-  EXPECT_ERR(c->get_acl(root_, f, false), ENODATA);
 }
 
 TEST_P(AclOps, sgid_goes_when_the_owner_is_not_in_the_group) {

@@ -28,6 +28,15 @@ Result<void> check_inode(const State& state, Txn& txn, Ino ino, Key locks) {
   return {};
 }
 
+// The locks that remain of an inode; no record when there are none.
+template <class Map>
+void store(Txn& txn, const Key& key, Map locks) {
+  if (locks.empty())
+    txn.erase(key);
+  else
+    txn.put(key, std::move(locks));
+}
+
 Result<void> flock_once(State& state, Ino ino, LockOwner me, LockType type) {
   ZEST_TRY(state.run({ino}, [&](Txn& txn) -> Result<void> {
     ZEST_TRY(type == LockType::kUnlock ? txn.want({{Key::flocks(ino)}})
@@ -41,7 +50,7 @@ Result<void> flock_once(State& state, Ino ino, LockOwner me, LockType type) {
         if (owner != me && (type == LockType::kWrite || mode == 'W')) return fail(EAGAIN);
       held[me] = type == LockType::kWrite ? 'W' : 'R';
     }
-    if (held != before) txn.put(Key::flocks(ino), std::move(held));
+    if (held != before) store(txn, Key::flocks(ino), std::move(held));
     return {};
   }));
   return {};
@@ -63,7 +72,7 @@ Result<void> setlk_once(State& state, Ino ino, LockOwner me, const PosixLock& lo
       held.erase(me);
     else
       held[me] = std::move(mine);
-    if (held != before) txn.put(Key::plocks(ino), std::move(held));
+    if (held != before) store(txn, Key::plocks(ino), std::move(held));
     return {};
   }));
   return {};
