@@ -14,6 +14,8 @@ Runner setup_version(CLI::App&);
 Runner setup_status(CLI::App&);
 Runner setup_info(CLI::App&);
 Runner setup_summary(CLI::App&);
+Runner setup_bench(CLI::App&);
+Runner setup_objbench(CLI::App&);
 Runner setup_warmup(CLI::App&);
 Runner setup_rmr(CLI::App&);
 Runner setup_clone(CLI::App&);
@@ -36,6 +38,8 @@ static constexpr Command kCommands[] = {
     {"info", "INSPECTOR", "show inode, size, paths and objects of files", "[command options] PATH|INODE...",
      setup_info},
     {"summary", "INSPECTOR", "show what takes the space below a directory", "[command options] PATH", setup_summary},
+    {"bench", "TOOL", "measure a directory", "[command options] PATH", setup_bench},
+    {"objbench", "TOOL", "test and measure an object storage", "[command options] BUCKET", setup_objbench},
     {"warmup", "TOOL", "bring files into the cache, take them out, or check", "[command options] [PATH...]",
      setup_warmup},
     {"rmr", "TOOL", "remove whole trees, fast", "[command options] PATH...", setup_rmr},
