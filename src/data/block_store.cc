@@ -1,0 +1,265 @@
+#include "data/block_store.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstring>
+
+#include "base/log.h"
+
+namespace zest::data {
+namespace {
+
+constexpr int64_t kSlowRequestUs = 10'000'000;
+constexpr uint32_t kSmallBlock = 128 << 10;  // below it a part costs the store as much as the whole
+constexpr int64_t kMemoryWaitMs = 2'000;
+
+int64_t now_us() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+void log_slow(const char* method, const std::string& key, int64_t us) {
+  if (us > kSlowRequestUs) log_warning(fmt::format("slow request: {} {} ({:.1f} s)", method, key, us / 1e6));
+}
+
+}  // namespace
+
+bool Density::note(const BlockId& id, uint32_t bytes) {
+  std::lock_guard lock(mutex_);
+  auto [it, fresh] = seen_.try_emplace(id, 0);
+  if (fresh) {
+    order_.push_back(id);
+    if (order_.size() > limit_) {
+      seen_.erase(order_.front());
+      order_.pop_front();
+    }
+  }
+  it->second += bytes;
+  if (it->second < id.bytes / 8) return false;
+  it->second = 0;
+  return true;
+}
+
+BlockStore::BlockStore(object::Storage& storage, const Format& format, const DataOptions& options, BufferPool& pool,
+                       BlockCache* cache, DataStats& stats)
+    : storage_(storage),
+      format_(format),
+      options_(options),
+      block_size_(format.block_size()),
+      pool_(pool),
+      cache_(cache),
+      stats_(stats),
+      upload_slots_(options.max_uploads),
+      downloads_("download", static_cast<size_t>(std::max(options.max_downloads, 1)), 1 << 20),
+      prefetches_("prefetch", static_cast<size_t>(std::max(options.prefetch, 1)),
+                  static_cast<size_t>(std::max(4 * options.prefetch, 10))) {
+  if (auto compression = object::parse_compression(format.compression)) compression_ = *compression;
+  ranged_ = compression_ == object::Compression::kNone && format.encrypt_key.empty();
+}
+
+BlockStore::~BlockStore() { stop(); }
+
+void BlockStore::stop() {
+  stopping_ = true;
+  prefetches_.drain();
+  downloads_.drain();
+}
+
+std::string BlockStore::key(const BlockId& id) const { return block_key(format_, id.slice, id.index, id.bytes); }
+
+Result<void> BlockStore::put_object(const BlockId& id, std::string_view data, const std::string& storage_class) {
+  Slots::Guard slot(upload_slots_);
+  auto name = key(id);
+  std::string packed;
+  Budget::Hold hold;
+  if (compression_ != object::Compression::kNone) {
+    auto bound = object::compress_bound(compression_, data.size());
+    hold = pool_.budget().take(static_cast<int64_t>(bound), options_.put_timeout_ms);
+    if (!hold) return fail(ENOMEM, Fault::kUnavailable, "no memory to compress " + name);
+    auto result = object::compress(compression_, data);
+    if (!result) return fail(std::move(result.error()));
+    packed = std::move(*result);
+    data = packed;
+  }
+  auto start = now_us();
+  auto result = storage_.put(name, data, storage_class);
+  auto took = now_us() - start;
+  log_slow("PUT", name, took);
+  stats_.object_puts++;
+  stats_.object_put_us += static_cast<uint64_t>(took);
+  if (!result) {
+    stats_.object_errors++;
+    return result;
+  }
+  stats_.object_put_bytes += data.size();
+  return {};
+}
+
+Result<void> BlockStore::upload(const BlockId& id, const BufferPtr& data, const std::string& storage_class) {
+  ZEST_TRY(put_object(id, data->view(), storage_class));
+  if (cache_ && (id.bytes < block_size_ || options_.cache.large_write)) {
+    cache_->put(id, data, false);
+  }
+  return {};
+}
+
+Result<void> BlockStore::get_range(const BlockId& id, uint32_t offset, std::span<char> into) {
+  auto name = key(id);
+  auto start = now_us();
+  auto got = storage_.get_into(name, offset, into);
+  auto took = now_us() - start;
+  log_slow(fmt::format("RANGE({},{})", offset, into.size()).c_str(), name, took);
+  stats_.object_gets++;
+  stats_.object_get_us += static_cast<uint64_t>(took);
+  if (!got || *got != into.size()) {
+    stats_.object_errors++;
+    if (!got) return fail(std::move(got.error()));
+    return fail(EIO, fmt::format("{}: {} bytes at {} expected, got {}", name, into.size(), offset, *got));
+  }
+  stats_.object_get_bytes += *got;
+  return {};
+}
+
+Result<BufferPtr> BlockStore::get_block(const BlockId& id, BufferPtr into) {
+  if (!into) into = pool_.get(id.bytes, kMemoryWaitMs);
+  if (!into) return fail(ENOMEM, Fault::kUnavailable, "no memory to read " + key(id));
+  std::span<char> room(into->data(), id.bytes);
+  if (compression_ == object::Compression::kNone) {
+    ZEST_TRY(get_range(id, 0, room));
+  } else {
+    auto bound = object::compress_bound(compression_, id.bytes);
+    auto hold = pool_.budget().take(static_cast<int64_t>(bound), kMemoryWaitMs);
+    if (!hold) return fail(ENOMEM, Fault::kUnavailable, "no memory to unpack " + key(id));
+    auto name = key(id);
+    auto start = now_us();
+    auto packed = storage_.get(name);
+    auto took = now_us() - start;
+    log_slow("GET", name, took);
+    stats_.object_gets++;
+    stats_.object_get_us += static_cast<uint64_t>(took);
+    if (!packed) {
+      stats_.object_errors++;
+      return fail(std::move(packed.error()));
+    }
+    stats_.object_get_bytes += packed->size();
+    if (auto plain = object::decompress(compression_, *packed, room); !plain)
+      return fail(EIO, fmt::format("{}: {}", name, plain.error().message()));
+  }
+  into->set_size(id.bytes);
+  return into;
+}
+
+void BlockStore::keep(const BlockId& id, const BufferPtr& data, bool force, bool wait) {
+  if (!cache_ || (!force && options_.cache.partial_only && id.bytes >= block_size_)) return;
+  cache_->put(id, data, wait);
+}
+
+Result<BufferPtr> BlockStore::run(const FetchPtr& fetch, BufferPtr into, bool force_cache) {
+  auto block = get_block(fetch->id(), std::move(into));
+  if (block)
+    keep(fetch->id(), *block, force_cache, force_cache);
+  else
+    fetches_.forget(*fetch);
+  fetch->finish(block);
+  return block;
+}
+
+bool BlockStore::read_near(const BlockId& id, uint32_t offset, std::span<char> into) {
+  if (auto fetch = fetches_.find(id); fetch && fetch->done()) {
+    if (auto block = fetch->wait(nullptr)) {
+      std::memcpy(into.data(), (*block)->data() + offset, into.size());
+      return true;
+    }
+  }
+  if (!cache_) return false;
+  auto start = now_us();
+  if (!cache_->read(id, offset, into)) return false;
+  stats_.cache_hits++;
+  stats_.cache_hit_bytes += into.size();
+  stats_.cache_read_us += static_cast<uint64_t>(now_us() - start);
+  return true;
+}
+
+Result<void> BlockStore::read(const BlockId& id, uint32_t offset, std::span<char> into, bool whole,
+                              const std::atomic<bool>* cancelled) {
+  if (uint64_t{offset} + into.size() > id.bytes) return fail(EIO, key(id) + ": read beyond the end of the block");
+  if (read_near(id, offset, into)) return {};
+  stats_.cache_misses++;
+  stats_.cache_miss_bytes += into.size();
+  auto fetch = fetches_.find(id);
+  if (!fetch && !whole && ranged_ && id.bytes > kSmallBlock && into.size() <= id.bytes / 2) {
+    ZEST_TRY(get_range(id, offset, into));
+    if (cache_ && options_.prefetch > 0 && density_.note(id, static_cast<uint32_t>(into.size()))) promote(id);
+    return {};
+  }
+  if (!fetch) fetch = fetches_.join(id);
+  Result<BufferPtr> block;
+  if (fetch->claim()) {
+    auto memory = pool_.get(id.bytes, ranged_ ? 20 : kMemoryWaitMs);
+    if (!memory && ranged_) {  // short of memory: the caller's buffer is there anyway
+      fetches_.forget(*fetch);
+      fetch->finish(fail(ENOMEM, Fault::kUnavailable, "no memory to read " + key(id)));
+      return get_range(id, offset, into);
+    }
+    block = run(fetch, std::move(memory), false);
+  } else {
+    block = fetch->wait(cancelled);
+    if (!block && block.error().code == ENOMEM && ranged_) return get_range(id, offset, into);
+  }
+  if (!block) return fail(std::move(block.error()));
+  std::memcpy(into.data(), (*block)->data() + offset, into.size());
+  return {};
+}
+
+void BlockStore::promote(const BlockId& id) {
+  if (stopping_) return;
+  auto fetch = fetches_.join(id);
+  bool queued = prefetches_.try_submit([this, fetch, id] {
+    if (!fetch->claim()) return;
+    if (auto memory = stopping_ ? nullptr : pool_.try_get(id.bytes, pool_.budget().limit() / 4)) {
+      (void)run(fetch, std::move(memory), true);
+    } else {
+      fetches_.forget(*fetch);
+      fetch->finish(fail(ENOMEM, Fault::kUnavailable, "no memory to fetch ahead"));
+    }
+  });
+  if (!queued && fetch->claim()) {  // nobody will do it: do not let others wait
+    fetches_.forget(*fetch);
+    fetch->finish(fail(ENOMEM, Fault::kUnavailable, "prefetch queue is full"));
+  }
+}
+
+FetchPtr BlockStore::read_ahead(const BlockId& id, int64_t reserve) {
+  if (stopping_) return nullptr;
+  if (auto fetch = fetches_.find(id)) return fetch;
+  if (cache_ && cache_->contains(id)) return nullptr;
+  auto memory = pool_.try_get(id.bytes, reserve);
+  if (!memory) return nullptr;
+  auto fetch = fetches_.join(id);
+  bool queued = downloads_.try_submit([this, fetch, memory = std::move(memory)]() mutable {
+    if (fetch->claim()) (void)run(fetch, std::move(memory), false);
+    memory = nullptr;
+  });
+  if (!queued) return nullptr;
+  return fetch;
+}
+
+Result<void> BlockStore::warm(const BlockId& id) {
+  if (!cache_ || cache_->contains(id)) return {};
+  auto fetch = fetches_.join(id);
+  auto block = fetch->claim() ? run(fetch, nullptr, true) : fetch->wait(nullptr);
+  if (!block) return fail(std::move(block.error()));
+  if (!cache_->contains(id)) keep(id, *block, true, true);  // fetched for somebody else, who need not keep it
+  return {};
+}
+
+void BlockStore::remove_object(const BlockId& id, Result<void>& outcome) {
+  auto removed = storage_.remove(key(id));
+  stats_.object_deletes++;
+  if (removed) return;
+  stats_.object_errors++;
+  if (outcome) outcome = std::move(removed);
+}
+
+}  // namespace zest::data

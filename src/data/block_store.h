@@ -1,0 +1,100 @@
+// Blocks in the object store, with the cache in front: one block up, one block or a part of one down. Knows nothing of
+// files, slices in order, or windows.
+//
+// Thread safe; all calls may block for as long as the store's deadlines let them. Nothing here retries an upload: the
+// callers know how long it is worth it.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <unordered_map>
+
+#include "base/clock.h"
+#include "base/threads.h"
+#include "data/cache/block_cache.h"
+#include "data/data.h"
+#include "data/fetch.h"
+#include "data/stopper.h"
+#include "object/compress.h"
+#include "object/storage.h"
+#include "volume/format.h"
+
+namespace zest::data {
+
+// Bytes asked of each block lately by ranged reads, to know when the whole block is the better buy.
+class Density {
+ public:
+  explicit Density(size_t limit) : limit_(limit) {}
+  // True once the ranged reads of a block sum up to an eighth of it; then counting starts again.
+  bool note(const BlockId& id, uint32_t bytes);
+
+ private:
+  const size_t limit_;
+  std::mutex mutex_;
+  std::unordered_map<BlockId, uint64_t, BlockIdHash> seen_;
+  std::deque<BlockId> order_;
+};
+
+class BlockStore {
+ public:
+  // `cache` may be null. All outlive this.
+  BlockStore(object::Storage& storage, const Format& format, const DataOptions& options, BufferPool& pool,
+             BlockCache* cache, DataStats& stats);
+  ~BlockStore();
+
+  std::string key(const BlockId& id) const;
+  uint32_t block_size() const { return block_size_; }
+  bool ranged() const { return ranged_; }  // can parts of a block be fetched alone?
+
+  // One attempt to put the block into the object store, compressed; takes an upload slot.
+  Result<void> put_object(const BlockId& id, std::string_view data, const std::string& storage_class = {});
+  // The same, and the cache gets it if the rules say so.
+  Result<void> upload(const BlockId& id, const BufferPtr& data, const std::string& storage_class = {});
+
+  // Bytes [offset, offset + into.size()) of the block: from a fetch in progress, the cache, or the object store. whole:
+  // the rest of the block will be wanted too.
+  Result<void> read(const BlockId& id, uint32_t offset, std::span<char> into, bool whole,
+                    const std::atomic<bool>* cancelled);
+  // Only what can be had without waiting; false otherwise.
+  bool read_near(const BlockId& id, uint32_t offset, std::span<char> into);
+  // Begins to fetch the block in the background. Null when it is in the cache, or memory is short (at least `reserve`
+  // bytes of the budget stay free).
+  FetchPtr read_ahead(const BlockId& id, int64_t reserve);
+  // Whole block into the cache, now; success when it is there already.
+  Result<void> warm(const BlockId& id);
+  void remove_object(const BlockId& id, Result<void>& outcome);
+
+  BlockCache* cache() { return cache_; }
+  BufferPool& pool() { return pool_; }
+  ThreadPool& downloads() { return downloads_; }
+  void stop();
+
+ private:
+  Result<void> get_range(const BlockId& id, uint32_t offset, std::span<char> into);
+  Result<BufferPtr> get_block(const BlockId& id, BufferPtr into);
+  // For the claimer: does the GET, keeps it in the cache, tells everybody.
+  Result<BufferPtr> run(const FetchPtr& fetch, BufferPtr into, bool force_cache);
+  void promote(const BlockId& id);
+  void keep(const BlockId& id, const BufferPtr& data, bool force, bool wait);
+
+  object::Storage& storage_;
+  const Format format_;
+  const DataOptions options_;
+  const uint32_t block_size_;
+  object::Compression compression_ = object::Compression::kNone;
+  bool ranged_ = true;
+  BufferPool& pool_;
+  BlockCache* cache_;
+  DataStats& stats_;
+  FetchTable fetches_;
+  Density density_{4096};
+  Slots upload_slots_;
+  std::atomic<bool> stopping_{false};
+  ThreadPool downloads_, prefetches_;
+};
+
+}  // namespace zest::data

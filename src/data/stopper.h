@@ -1,0 +1,74 @@
+// A sleep that ends when everything is to stop.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+
+namespace zest::data {
+
+class Stopper {
+ public:
+  void stop() {
+    {
+      std::lock_guard lock(mutex_);
+      stopped_ = true;
+    }
+    wake_.notify_all();
+  }
+  bool stopped() const {
+    std::lock_guard lock(mutex_);
+    return stopped_;
+  }
+  // false: stopped before the time was up.
+  bool sleep(int64_t ms) {
+    std::unique_lock lock(mutex_);
+    return !wake_.wait_for(lock, std::chrono::milliseconds(ms), [&] { return stopped_; });
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stopped_ = false;
+};
+
+// A number of places; acquire() waits for one.
+class Slots {
+ public:
+  explicit Slots(int places) : free_(places < 1 ? 1 : places) {}
+  void acquire() {
+    std::unique_lock lock(mutex_);
+    freed_.wait(lock, [&] { return free_ > 0; });
+    free_--;
+  }
+  bool try_acquire() {
+    std::lock_guard lock(mutex_);
+    if (free_ == 0) return false;
+    free_--;
+    return true;
+  }
+  void release() {
+    {
+      std::lock_guard lock(mutex_);
+      free_++;
+    }
+    freed_.notify_one();
+  }
+  class Guard {
+   public:
+    explicit Guard(Slots& slots) : slots_(slots) { slots_.acquire(); }
+    ~Guard() { slots_.release(); }
+    Guard(const Guard&) = delete;
+
+   private:
+    Slots& slots_;
+  };
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable freed_;
+  int free_;
+};
+
+}  // namespace zest::data
