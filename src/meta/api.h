@@ -221,7 +221,7 @@ class Meta {
   Result<ChunkView> read_chunk(Ino ino, ChunkIndex chunk);                                         // [1]
   void forget_chunk(Ino ino, ChunkIndex chunk);  // drop what is cached of it (section 7.6)
   // Appends slice records of one file in order, in one transaction: chunk, record, time of the data. Gives the
-  // attributes.
+  // attributes. The slices are new; records of one call may share a slice, each then holds a reference to it.
   struct ChunkWrite {
     ChunkIndex chunk = 0;
     Slice slice;

@@ -1,6 +1,7 @@
 // write (semantics.md 7.4): records of slices whose data is in the store.
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "meta/growth.h"
@@ -64,8 +65,15 @@ Result<void> put_writes(State& state, Txn& txn, Ino ino, std::span<const Meta::C
   change.after.ctime = state.clock.now();
   ZEST_TRY(put_data_change(state, txn, Context{}, ino, change));
   for (auto& [chunk, list] : records) txn.append(ino, chunk, std::move(list));
-  for (size_t i = 0; i < writes.size(); i++)
-    if (!there[i] && raw(writes[i].slice.id) > 0) txn.new_slice(writes[i].slice.id, writes[i].slice.size);
+  std::set<SliceId> held;  // small writes may share a slice: each further record is a further reference
+  for (size_t i = 0; i < writes.size(); i++) {
+    const Slice& slice = writes[i].slice;
+    if (there[i] || raw(slice.id) == 0) continue;
+    if (held.insert(slice.id).second)
+      txn.new_slice(slice.id, slice.size);
+    else
+      txn.add(Key::slice_ref(slice.id, slice.size), 1);
+  }
   return {};
 }
 
