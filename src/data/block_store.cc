@@ -182,7 +182,7 @@ bool BlockStore::read_near(const BlockId& id, uint32_t offset, std::span<char> i
 }
 
 Result<void> BlockStore::read(const BlockId& id, uint32_t offset, std::span<char> into, bool whole,
-                              const std::atomic<bool>* cancelled) {
+                              const std::atomic<bool>* cancelled, FetchPtr* keep) {
   if (uint64_t{offset} + into.size() > id.bytes) return fail(EIO, key(id) + ": read beyond the end of the block");
   if (read_near(id, offset, into)) return {};
   stats_.cache_misses++;
@@ -209,6 +209,7 @@ Result<void> BlockStore::read(const BlockId& id, uint32_t offset, std::span<char
   }
   if (!block) return fail(std::move(block.error()));
   std::memcpy(into.data(), (*block)->data() + offset, into.size());
+  if (keep) *keep = std::move(fetch);
   return {};
 }
 

@@ -56,14 +56,15 @@ class BlockStore {
   Result<void> upload(const BlockId& id, const BufferPtr& data, const std::string& storage_class = {});
 
   // Bytes [offset, offset + into.size()) of the block: from a fetch in progress, the cache, or the object store. whole:
-  // the rest of the block will be wanted too.
+  // the rest of the block will be wanted too. `keep`, if given, gets the whole block when it was fetched.
   Result<void> read(const BlockId& id, uint32_t offset, std::span<char> into, bool whole,
-                    const std::atomic<bool>* cancelled);
+                    const std::atomic<bool>* cancelled, FetchPtr* keep = nullptr);
   // Only what can be had without waiting; false otherwise.
   bool read_near(const BlockId& id, uint32_t offset, std::span<char> into);
   // Begins to fetch the block in the background. Null when it is in the cache, or memory is short (at least `reserve`
   // bytes of the budget stay free).
   FetchPtr read_ahead(const BlockId& id, int64_t reserve);
+  bool near(const BlockId& id) { return cache_ && cache_->contains(id); }
   // Whole block into the cache, now; success when it is there already.
   Result<void> warm(const BlockId& id);
   void remove_object(const BlockId& id, Result<void>& outcome);

@@ -10,12 +10,10 @@
 namespace zest::data {
 namespace {
 
-constexpr size_t kMaxBatch = 256;           // slices in one transaction, unless a group is larger
+constexpr size_t kMaxBatch = 256;              // slices in one transaction, unless a group is larger
 constexpr int64_t kFlushInterruptMs = 10'000;  // signals are common; a flush is given up only when it hangs
 
-int64_t backoff_ms(int attempt) {
-  return attempt == 1 ? 100 : attempt == 2 ? 1000 : int64_t{attempt} * attempt * 1000;
-}
+int64_t backoff_ms(int attempt) { return attempt == 1 ? 100 : attempt == 2 ? 1000 : int64_t{attempt} * attempt * 1000; }
 
 int upload_errno(int code) { return code == ENOSPC || code == EDQUOT || code == EROFS ? code : EIO; }
 
@@ -113,8 +111,8 @@ void FileWriter::upload_failed(const Task& task, Error error) {
     reach = std::max(reach, slices_[i]->last);
     if (slices_[i] == task.slice) break;
   }
-  log_error(fmt::format("inode {}: data was not written, slice {}: {}", raw(ino_), raw(task.slice->id),
-                        error.message()));
+  log_error(
+      fmt::format("inode {}: data was not written, slice {}: {}", raw(ino_), raw(task.slice->id), error.message()));
   drop_from(lock, start, error, true);
   if (!lock.owns_lock()) lock.lock();
   dropped_block_done(lock, task.slice);
@@ -171,7 +169,8 @@ void FileWriter::commit_ready(Lock& lock) {
     std::vector<meta::Meta::ChunkWrite> records;
     for (const auto& slice : batch)
       for (const auto& extent : slice->extents)
-        records.push_back({extent.chunk, Slice{extent.pos, slice->id, slice->size, extent.off, extent.len}, slice->mtime});
+        records.push_back(
+            {extent.chunk, Slice{extent.pos, slice->id, slice->size, extent.off, extent.len}, slice->mtime});
     lock.unlock();
     auto result = commit(records);
     lock.lock();
@@ -179,14 +178,16 @@ void FileWriter::commit_ready(Lock& lock) {
       slices_.erase(slices_.begin(), slices_.begin() + static_cast<ptrdiff_t>(count));
       if (env_.clock.monotonic_ms() - committed_at_ms_ > 1000) committed_end_ = 0;
       for (const auto& record : records)
-        committed_end_ = std::max(committed_end_, uint64_t{record.chunk} * kChunkSize + record.slice.pos + record.slice.len);
+        committed_end_ =
+            std::max(committed_end_, uint64_t{record.chunk} * kChunkSize + record.slice.pos + record.slice.len);
       committed_at_ms_ = env_.clock.monotonic_ms();
       changed_.notify_all();
       continue;
     }
     auto error = std::move(result.error());
-    bool answer = error.fault == Fault::kPlain && (error.code == ENOSPC || error.code == EDQUOT || error.code == ENOENT ||
-                                                   error.code == EROFS || error.code == EFBIG || error.code == EPERM);
+    bool answer =
+        error.fault == Fault::kPlain && (error.code == ENOSPC || error.code == EDQUOT || error.code == ENOENT ||
+                                         error.code == EROFS || error.code == EFBIG || error.code == EPERM);
     if (answer && error.code != ENOENT && !one_by_one_ && batch.size() > 1) {
       one_by_one_ = true;  // some of it may fit
       continue;

@@ -54,9 +54,9 @@ class FileWriter : public std::enable_shared_from_this<FileWriter> {
 
   Result<void> write(uint64_t offset, std::span<const char> data, const std::atomic<bool>* cancelled);
   Result<void> flush(const std::atomic<bool>* cancelled);
-  void freeze();                // starts the upload of everything
-  void tick(int64_t now_ms);    // freezes what is old or idle
-  bool clean() const;           // nothing buffered
+  void freeze();              // starts the upload of everything
+  void tick(int64_t now_ms);  // freezes what is old or idle
+  bool clean() const;         // nothing buffered
   bool has_error() const;
   void forget_error();
   void forget_length();  // the file was truncated or changed elsewhere

@@ -14,7 +14,8 @@ bool WriteSlice::untouched() const {
 }
 
 bool WriteSlice::uploaded() const {
-  return frozen && std::all_of(blocks.begin(), blocks.end(), [](const Block& b) { return b.state == BlockState::kDone; });
+  return frozen &&
+         std::all_of(blocks.begin(), blocks.end(), [](const Block& b) { return b.state == BlockState::kDone; });
 }
 
 bool WriteSlice::accepts(ChunkIndex chunk, uint32_t pos, uint32_t len) const {

@@ -35,15 +35,15 @@ struct WriteSlice {
   WriteSlice(uint32_t block_size, uint64_t number) : block_size(block_size), number(number) {}
 
   const uint32_t block_size;
-  uint64_t number;              // order of creation within the file
+  uint64_t number;               // order of creation within the file
   uint64_t first = 0, last = 0;  // numbers of the first and the last write in it
-  SliceId id{0};                // 0: not assigned yet
-  std::vector<Extent> extents;  // one, but for packed slices
+  SliceId id{0};                 // 0: not assigned yet
+  std::vector<Extent> extents;   // one, but for packed slices
   uint32_t size = 0;
   Time mtime;
   int64_t created_ms = 0, touched_ms = 0;
-  bool frozen = false;   // takes no more writes
-  bool dropped = false;  // failed; nobody will commit it
+  bool frozen = false;     // takes no more writes
+  bool dropped = false;    // failed; nobody will commit it
   uint32_t in_flight = 0;  // blocks that an upload holds
   std::vector<Block> blocks;
 

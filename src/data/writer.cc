@@ -14,9 +14,16 @@ Writer::Writer(meta::Meta& meta, BlockStore& blocks, Staging* staging, const Clo
                std::function<void()> drop_read_ahead, std::function<void(SliceId, uint32_t)> remove_slice)
     : uploads_("upload", static_cast<size_t>(std::max(options.max_uploads, 1)), 1 << 24),
       commits_("commit", kCommitThreads, 1 << 24),
-      env_{meta,     blocks,   staging,  clock,
-           options,  stopper_, uploads_, commits_,
-           [this] { relieve(); }, std::move(remove_slice)},
+      env_{meta,
+           blocks,
+           staging,
+           clock,
+           options,
+           stopper_,
+           uploads_,
+           commits_,
+           [this] { relieve(); },
+           std::move(remove_slice)},
       drop_read_ahead_(std::move(drop_read_ahead)) {
   ticker_ = std::thread([this] { run(); });
 }

@@ -1,0 +1,265 @@
+#include "data/volume_data.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/log.h"
+#include "data/cache/disk_cache.h"
+#include "data/cache/memory_cache.h"
+
+namespace zest::data {
+namespace {
+constexpr uint64_t kFallbackCache = 100 << 20;
+constexpr int64_t kTickMs = 1000;
+
+DataOptions sane(DataOptions options, const Format& format) {
+  options.buffer_size = std::max<uint64_t>(options.buffer_size, 2 * uint64_t{format.block_size()});
+  if (options.cache.size_bytes == 0) options.prefetch = 0, options.writeback = false;
+  options.io_retries = std::max(options.io_retries, 0);
+  return options;
+}
+}  // namespace
+
+Result<std::unique_ptr<Data>> Data::open(meta::Meta& meta, std::unique_ptr<object::Storage> storage, const Clock& clock,
+                                         const DataOptions& options) {
+  if (!storage) return fail(EINVAL, "no object storage");
+  ZEST_TRY(object::parse_compression(meta.format().compression));
+  return std::make_unique<VolumeData>(meta, std::move(storage), clock, options);
+}
+
+VolumeData::VolumeData(meta::Meta& meta, std::unique_ptr<object::Storage> storage, const Clock& clock,
+                       const DataOptions& options)
+    : meta_(meta),
+      storage_(std::move(storage)),
+      clock_(clock),
+      options_(sane(options, meta.format())),
+      format_(meta.format()),
+      budget_(static_cast<int64_t>(options_.buffer_size)),
+      pool_(budget_, format_.block_size()) {
+  make_cache();
+  blocks_ = std::make_unique<BlockStore>(*storage_, format_, options_, pool_, cache_.get(), stats_);
+  if (cache_ && !options_.read_only) {
+    staging_ = std::make_unique<Staging>(*blocks_, *cache_, options_, clock_, stats_);
+    staging_->resume();
+  }
+  writer_ = std::make_unique<Writer>(
+      meta_, *blocks_, options_.writeback ? staging_.get() : nullptr, clock_, options_,
+      [this] { reader_->drop_read_ahead(true); }, [this](SliceId id, uint32_t size) { (void)delete_slice(id, size); });
+  reader_ = std::make_unique<Reader>(meta_, *blocks_, *writer_, clock_, options_);
+  ticker_ = std::make_unique<Periodic>("data", kTickMs, [this] { tick(); });
+}
+
+VolumeData::~VolumeData() {
+  closed_ = true;
+  if (ticker_) ticker_->stop();
+  reader_->stop();
+  writer_->stop();
+  if (staging_) staging_->stop();
+  blocks_->stop();
+  if (cache_) cache_->stop();
+}
+
+void VolumeData::make_cache() {
+  cache_dir_ = "memory";
+  const auto& cache = options_.cache;
+  if (cache.size_bytes == 0) return;
+  bool memory = cache.dirs.empty() || (cache.dirs.size() == 1 && cache.dirs[0] == "memory");
+  if (!memory) {
+    if (auto disk = make_disk_cache(options_, format_, clock_, pool_, stats_)) {
+      cache_ = std::move(disk);
+      cache_dir_.clear();
+      for (const auto& dir : cache.dirs)
+        cache_dir_ += (cache_dir_.empty() ? "" : ":") + dir + (dir.ends_with('/') ? "" : "/") + format_.uuid;
+      return;
+    }
+    log_warning("no cache directory can be used: 100 MiB of memory are used instead");
+  }
+  options_.writeback = false;
+  cache_ = make_memory_cache(memory ? cache.size_bytes : kFallbackCache, cache, clock_, stats_);
+}
+
+Result<void> VolumeData::close() {
+  if (closed_.exchange(true)) return {};
+  auto outcome = writer_->flush_all();
+  ticker_->stop();
+  reader_->stop();
+  writer_->stop();
+  if (staging_) staging_->stop();
+  blocks_->stop();
+  if (cache_) cache_->stop();
+  return outcome;
+}
+
+// Lets go of memory that nobody uses any more.
+void VolumeData::tick() {
+  reader_->drop_read_ahead(false);
+  uint64_t activity = stats_.object_gets + stats_.object_puts;
+  if (activity == last_activity_) pool_.trim();
+  last_activity_ = activity;
+}
+
+Result<size_t> VolumeData::read(ReadHandle& handle, uint64_t length, uint64_t offset, std::span<char> into,
+                                const std::atomic<bool>* cancelled) {
+  return reader_->read(static_cast<FileHandle&>(handle), length, offset, into, cancelled);
+}
+
+Result<void> VolumeData::write(Ino ino, uint64_t offset, std::span<const char> data,
+                               const std::atomic<bool>* cancelled) {
+  if (options_.read_only) return fail(EROFS);
+  if (closed_) return fail(EIO, "the client is stopping");
+  return writer_->write(ino, offset, data, cancelled);
+}
+
+Result<void> VolumeData::flush(Ino ino, const std::atomic<bool>* cancelled) { return writer_->flush(ino, cancelled); }
+
+Result<void> VolumeData::sync(Ino ino) {
+  ZEST_TRY(writer_->flush(ino, nullptr));
+  if (options_.writeback && cache_) ZEST_TRY(cache_->sync_staged());
+  return meta_.engine().sync();
+}
+
+uint64_t VolumeData::length(Ino ino, uint64_t meta_length) const {
+  auto file = writer_->find(ino);
+  if (!file) return meta_length;
+  uint64_t end = file->end();
+  if (end >= meta_length) return end;
+  // The caller read the attributes before a commit that has just taken the data out of the buffers, or another client
+  // made the file shorter: the database knows.
+  if (file->committed_end(clock_.monotonic_ms()) <= meta_length) return meta_length;
+  auto attr = meta_.getattr(meta::Context{}, ino);
+  return attr ? std::max(end, attr->length) : meta_length;
+}
+
+Time VolumeData::mtime(Ino ino, Time meta_mtime) const {
+  auto file = writer_->find(ino);
+  if (!file) return meta_mtime;
+  return file->mtime().value_or(meta_mtime);
+}
+
+void VolumeData::set_mtime(Ino ino, Time mtime) {
+  if (auto file = writer_->find(ino)) file->set_mtime(mtime);
+}
+
+void VolumeData::invalidate(Ino ino, uint64_t offset, uint64_t size) {
+  if (auto file = writer_->find(ino)) file->forget_length();
+  if (size == 0) return;
+  uint64_t last = offset + size - 1 < offset ? UINT64_MAX : offset + size - 1;
+  last = std::min(last, kMaxFileSize - 1) / kChunkSize;
+  uint64_t first = offset / kChunkSize;
+  // Many chunks: those the client knows are few, but asking for each of a petabyte takes long.
+  for (uint64_t chunk = first; chunk <= last && chunk - first < 65536; chunk++)
+    meta_.forget_chunk(ino, static_cast<ChunkIndex>(chunk));
+}
+
+std::pair<uint64_t, uint64_t> VolumeData::cached() const {
+  return cache_ ? cache_->usage() : std::pair<uint64_t, uint64_t>{0, 0};
+}
+
+void VolumeData::cache_block(const BlockId& id, CacheAction action, CacheState& state) {
+  state.blocks++;
+  state.bytes += id.bytes;
+  if (!cache_) return;
+  if (action == CacheAction::kWarmup) {
+    if (auto result = blocks_->warm(id); !result)
+      log_warning(fmt::format("warm-up of {}: {}", blocks_->key(id), result.error().message()));
+  } else if (action == CacheAction::kEvict) {
+    cache_->remove(id);
+  }
+  auto where = cache_->location(id);
+  if (where.empty()) return;
+  state.cached_blocks++;
+  state.cached_bytes += id.bytes;
+  for (auto& [place, bytes] : state.locations) {
+    if (place != where) continue;
+    bytes += id.bytes;
+    return;
+  }
+  state.locations.emplace_back(where, id.bytes);
+}
+
+Result<Data::CacheState> VolumeData::cache_file(Ino ino, uint64_t length, CacheAction action) {
+  CacheState state;
+  const uint32_t block = format_.block_size();
+  for (uint64_t chunk = 0; chunk * kChunkSize < length; chunk++) {
+    ZEST_ASSIGN(auto view, meta_.read_chunk(ino, static_cast<ChunkIndex>(chunk)));
+    for (const Slice& piece : view.pieces) {
+      if (raw(piece.id) == 0) continue;
+      for (uint32_t i = 0; i < block_count(piece.size, block); i++)
+        cache_block({piece.id, i, block_bytes(piece.size, i, block)}, action, state);
+    }
+  }
+  return state;
+}
+
+Result<void> VolumeData::delete_slice(SliceId id, uint32_t size) {
+  if (raw(id) == 0) return {};
+  Result<void> outcome;
+  const uint32_t block = format_.block_size();
+  for (uint32_t i = 0; i < block_count(size, block); i++) {
+    BlockId one{id, i, block_bytes(size, i, block)};
+    if (staging_) staging_->drop(one);
+    if (cache_) cache_->remove(one);
+    blocks_->remove_object(one, outcome);
+  }
+  return outcome;
+}
+
+Result<void> VolumeData::gather(const std::vector<Slice>& pieces, uint32_t from, std::span<char> into) {
+  std::memset(into.data(), 0, into.size());
+  const uint32_t block = format_.block_size();
+  uint64_t start = 0;  // of the piece in the new slice
+  for (const Slice& piece : pieces) {
+    uint64_t low = std::max<uint64_t>(start, from), high = std::min<uint64_t>(start + piece.len, from + into.size());
+    for (uint64_t at = low; at < high && raw(piece.id) > 0;) {
+      auto off = static_cast<uint32_t>(piece.off + (at - start));
+      auto n = static_cast<size_t>(std::min<uint64_t>(high - at, block - off % block));
+      BlockId id{piece.id, off / block, block_bytes(piece.size, off / block, block)};
+      ZEST_TRY(blocks_->read(id, off % block, into.subspan(at - from, n), false, nullptr));
+      at += n;
+    }
+    start += piece.len;
+  }
+  return {};
+}
+
+Result<void> VolumeData::compact(const CompactionPlan& plan, SliceId id, uint8_t tier) {
+  const uint32_t block = format_.block_size();
+  std::string storage_class;
+  if (auto found = format_.tiers.find(tier); tier > 0 && found != format_.tiers.end())
+    storage_class = found->second.storage_class;
+  Result<void> outcome;
+  uint32_t written = 0;
+  for (uint32_t i = 0; outcome && i < block_count(plan.size, block); i++) {
+    BlockId one{id, i, block_bytes(plan.size, i, block)};
+    auto memory = pool_.get(one.bytes, options_.put_timeout_ms);
+    if (!memory) {
+      outcome = fail(ENOMEM, Fault::kUnavailable, "no memory for compaction");
+      break;
+    }
+    memory->set_size(one.bytes);
+    outcome = gather(plan.pieces, i * block, std::span(memory->data(), one.bytes));
+    written = i + 1;
+    for (int attempt = 0; outcome; attempt++) {
+      auto put = blocks_->upload(one, memory, storage_class);
+      if (put || attempt >= std::min(options_.io_retries, 3) || closed_) {
+        outcome = std::move(put);
+        break;
+      }
+      clock_.sleep_ms(attempt * attempt * 1000 + 100);
+    }
+    if (outcome) stats_.compact_bytes += one.bytes;
+  }
+  if (outcome) {
+    stats_.compactions++;
+    return {};
+  }
+  for (uint32_t i = 0; i < written; i++) {
+    Result<void> ignored;
+    blocks_->remove_object({id, i, block_bytes(plan.size, i, block)}, ignored);
+  }
+  return outcome;
+}
+
+}  // namespace zest::data
