@@ -23,6 +23,11 @@ void log_slow(const char* method, const std::string& key, int64_t us) {
   if (us > kSlowRequestUs) log_warning(fmt::format("slow request: {} {} ({:.1f} s)", method, key, us / 1e6));
 }
 
+// A block that is not there is an I/O error: ENOENT would be about the file.
+std::unexpected<Error> lost(const std::string& key, const Error& error) {
+  return fail(EIO, error.fault, fmt::format("{}: {}", key, error.message()));
+}
+
 }  // namespace
 
 bool Density::note(const BlockId& id, uint32_t bytes) {
@@ -114,7 +119,7 @@ Result<void> BlockStore::get_range(const BlockId& id, uint32_t offset, std::span
   stats_.object_get_us += static_cast<uint64_t>(took);
   if (!got || *got != into.size()) {
     stats_.object_errors++;
-    if (!got) return fail(std::move(got.error()));
+    if (!got) return lost(name, got.error());
     return fail(EIO, fmt::format("{}: {} bytes at {} expected, got {}", name, into.size(), offset, *got));
   }
   stats_.object_get_bytes += *got;
@@ -140,7 +145,7 @@ Result<BufferPtr> BlockStore::get_block(const BlockId& id, BufferPtr into) {
     stats_.object_get_us += static_cast<uint64_t>(took);
     if (!packed) {
       stats_.object_errors++;
-      return fail(std::move(packed.error()));
+      return lost(name, packed.error());
     }
     stats_.object_get_bytes += packed->size();
     if (auto plain = object::decompress(compression_, *packed, room); !plain)

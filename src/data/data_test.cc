@@ -353,7 +353,7 @@ void random_history(Volume& v, uint64_t seed, int steps) {
       }
       case 7: {
         ASSERT_TRUE(v.data->flush(f.ino, nullptr));
-        ASSERT_TRUE(v.meta->compact_chunk(f.ino, 0));
+        (void)v.meta->compact_chunk(f.ino, 0);  // may fail where the store does; must not harm
         break;
       }
       default: {

@@ -7,6 +7,7 @@ namespace zest::data {
 namespace {
 
 constexpr size_t kManySlices = 512;  // freeze what is open
+constexpr size_t kSmallBlocks = 4;   // worth of data in short slices: freeze them
 constexpr size_t kMaxSlices = 1000;  // wait
 constexpr int64_t kIdleMs = 1000, kAgeMs = 5000, kGraceMs = 1000;
 constexpr int64_t kInterruptMs = 1000;  // an interrupt counts once a call has waited this long
@@ -51,7 +52,7 @@ Result<void> FileWriter::write_piece(ChunkIndex chunk, uint32_t pos, std::span<c
   while (!data.empty()) {
     std::vector<Task> tasks;
     Lock lock(mutex_);
-    if (slices_.size() >= kManySlices || small_bytes_ >= env_.blocks.block_size()) freeze_all(tasks);
+    if (slices_.size() >= kManySlices || small_bytes_ >= kSmallBlocks * env_.blocks.block_size()) freeze_all(tasks);
     if (slices_.size() >= kMaxSlices) {
       lock.unlock();
       submit(std::move(tasks));

@@ -45,7 +45,9 @@ struct Volume {
   }
   void close() {
     if (!data) return;
+    (void)data->flush_all();
     meta->drain_deletes();
+    (void)meta->close_session();  // ends compactions, which use the data
     (void)data->close();
     meta->set_data_hooks(nullptr);
     data.reset();

@@ -239,15 +239,12 @@ Result<void> VolumeData::compact(const CompactionPlan& plan, SliceId id, uint8_t
       break;
     }
     memory->set_size(one.bytes);
-    outcome = gather(plan.pieces, i * block, std::span(memory->data(), one.bytes));
     written = i + 1;
-    for (int attempt = 0; outcome; attempt++) {
-      auto put = blocks_->upload(one, memory, storage_class);
-      if (put || attempt >= std::min(options_.io_retries, 3) || closed_) {
-        outcome = std::move(put);
-        break;
-      }
-      clock_.sleep_ms(attempt * attempt * 1000 + 100);
+    for (int attempt = 0;; attempt++) {
+      outcome = gather(plan.pieces, i * block, std::span(memory->data(), one.bytes));
+      if (outcome) outcome = blocks_->upload(one, memory, storage_class);
+      if (outcome || attempt >= std::min(options_.io_retries, 3) || closed_) break;
+      clock_.sleep_ms(attempt * attempt * 1000 + 10);
     }
     if (outcome) stats_.compact_bytes += one.bytes;
   }
