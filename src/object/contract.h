@@ -18,6 +18,7 @@ struct StorageCase {
   std::string name;
   std::function<std::shared_ptr<Storage>()> make;  // empty, created; what it stands on lives as long as the pointer
   bool plain_sizes = true;                         // head and list give the body's size
+  bool strict_order = true;  // false for servers that list \"a/b\" before \"a-b\", which S3 does not
   friend std::ostream& operator<<(std::ostream& out, const StorageCase& c) { return out << c.name; }
 };
 

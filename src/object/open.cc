@@ -16,6 +16,8 @@
 #include "object/limit.h"
 #include "object/mem_store.h"
 #include "object/prefix.h"
+#include "object/retry.h"
+#include "object/s3_store.h"
 #include "object/shard.h"
 
 namespace zest::object {
@@ -26,6 +28,18 @@ Result<std::unique_ptr<Storage>> open_file_store(std::string bucket) {
   if (bucket.empty()) return fail(EINVAL, "file storage: the bucket must be a folder");
   if (!bucket.ends_with('/')) bucket += '/';
   return make_file_store(std::move(bucket));
+}
+
+Result<std::unique_ptr<Storage>> open_s3_store(const std::string& name, const std::string& bucket,
+                                               const Credentials& given, const StoreOptions& options) {
+  bool minio = name == "minio";
+  ZEST_ASSIGN(S3Target target, parse_s3_bucket(bucket, minio, &real_env));
+  ZEST_ASSIGN(S3Credentials credentials, find_s3_credentials(given, minio, &real_env));
+  RetryPolicy policy;
+  policy.retries = options.retries;
+  policy.get_deadline_ms = 2LL * options.get_timeout_ms;
+  policy.put_deadline_ms = 2LL * options.put_timeout_ms;
+  return with_retries(make_s3_store(std::move(target), std::move(credentials), options, name), policy, system_clock());
 }
 
 // The store, or one for each shard.
@@ -44,10 +58,11 @@ Result<std::unique_ptr<Storage>> open_base(const Format& format, const StoreOpti
 
 }  // namespace
 
-std::vector<std::string> store_names() { return {"file", "mem"}; }
+std::vector<std::string> store_names() { return {"file", "mem", "minio", "s3"}; }
 
-Result<std::unique_ptr<Storage>> open_store(const std::string& name, const std::string& bucket, const Credentials&,
-                                            const StoreOptions&) {
+Result<std::unique_ptr<Storage>> open_store(const std::string& name, const std::string& bucket,
+                                            const Credentials& credentials, const StoreOptions& options) {
+  if (name == "s3" || name == "minio") return open_s3_store(name, bucket, credentials, options);
   if (name == "file") return open_file_store(bucket);
   if (name == "mem") return make_mem_store(bucket.empty() ? "mem" : bucket);
   return fail(EINVAL, "unknown object storage: " + name);
