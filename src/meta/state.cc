@@ -17,8 +17,9 @@ State::State(std::unique_ptr<Engine> engine_in, const Clock& clock_in, Options o
 }
 
 State::~State() {
-  // Both have threads that look at the other members.
+  // They have threads that look at the other members.
   jobs.reset();
+  compactor.stop();
   deleter.stop();
 }
 
