@@ -37,6 +37,7 @@ class MemoryDatabase : public Database {
   const std::string url_ = next_name();
 };
 
+#if __has_include("meta/engine/sql/sql_engine.h")
 class SqliteDatabase : public Database {
  public:
   std::string url() const override { return "sqlite3://" + dir_.path() + "/meta.db"; }
@@ -45,8 +46,10 @@ class SqliteDatabase : public Database {
   TempDir dir_;
 };
 
-const RegisterEngine memkv("memkv", [](std::string&) { return std::make_unique<MemoryDatabase>(); });
 const RegisterEngine sqlite("sqlite", [](std::string&) { return std::make_unique<SqliteDatabase>(); });
+#endif
+
+const RegisterEngine memkv("memkv", [](std::string&) { return std::make_unique<MemoryDatabase>(); });
 
 }  // namespace
 

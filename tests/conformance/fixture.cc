@@ -25,7 +25,7 @@ Result<void> TestData::delete_slice(SliceId id, uint32_t) {
   return {};
 }
 
-Result<void> TestData::compact(const meta::CompactionPlan&, SliceId, uint8_t) { return {}; }
+Result<void> TestData::compact(const CompactionPlan&, SliceId, uint8_t) { return {}; }
 
 bool TestData::was_deleted(SliceId id) const {
   std::lock_guard lock(mutex_);
@@ -123,8 +123,9 @@ Attr Conformance::attr(Ino ino) {
 
 Ino Conformance::find(Ino parent, const std::string& name) {
   auto found = meta_->lookup(root_, parent, name);
-  if (!found) EXPECT_EQ(ENOENT, found.error().code) << name << ": " << found.error().message();
-  return found ? found->ino : Ino{0};
+  if (found) return found->ino;
+  EXPECT_EQ(ENOENT, found.error().code) << name << ": " << found.error().message();
+  return Ino{0};
 }
 
 std::vector<std::string> Conformance::names(Ino dir) {

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -33,7 +35,7 @@ class TestClock : public Clock {
 class TestData : public meta::DataHooks {
  public:
   Result<void> delete_slice(SliceId id, uint32_t) override;
-  Result<void> compact(const meta::CompactionPlan& plan, SliceId id, uint8_t tier) override;
+  Result<void> compact(const CompactionPlan& plan, SliceId id, uint8_t tier) override;
   bool was_deleted(SliceId id) const;
 
  private:

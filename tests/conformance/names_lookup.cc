@@ -173,8 +173,9 @@ TEST_P(Readdir, gives_every_entry_once_in_pages) {
       for (const auto& entry : *page) {
         seen.push_back(entry.name);
         EXPECT_EQ(entry.attr.has_value(), with_attr);
-        if (entry.attr) EXPECT_EQ(entry.attr->type, entry.entry.type);
-        if (entry.attr) EXPECT_EQ(*entry.attr, attr(entry.entry.ino));
+        if (!entry.attr) continue;
+        EXPECT_EQ(entry.attr->type, entry.entry.type);
+        EXPECT_EQ(*entry.attr, attr(entry.entry.ino));
       }
     }
     std::sort(seen.begin(), seen.end());

@@ -13,7 +13,7 @@ class TrashBin : public Conformance {
 ON_EVERY_ENGINE(TrashBin);
 
 TEST_P(TrashBin, removed_file_keeps_everything) {
-  const Ino dir = mkdir(kRootIno, "d"), file = mkfile(dir, "f", 0640, user(1000, 100));
+  const Ino dir = mkdir(kRootIno, "d", 0777), file = mkfile(dir, "f", 0640, user(1000, 100));
   ASSERT_OK(meta_->setxattr(root_, file, "user.x", "y", 0));
   grow(file, 10);
   const Attr before = attr(file);
