@@ -14,5 +14,6 @@ struct EngineUnderTest {
 inline void PrintTo(const EngineUnderTest& engine, std::ostream* out) { *out << engine.name; }
 
 std::string fresh_memory_url();
+std::string fresh_sqlite_url();  // its file goes with the process
 
 }  // namespace zest::meta

@@ -12,6 +12,23 @@
 
 namespace zest::meta::sql {
 
+// What a statement of a commit will tell.
+struct Answer {
+  enum class What : uint8_t { kNothing, kRefs, kChunkLength, kStatFound } what = What::kNothing;
+  Key key;
+  int64_t delta = 0;
+};
+
+// The statements of a commit.
+struct Plan {
+  std::vector<Statement> statements;
+  std::vector<Answer> answers;
+  void add(const Text& text, Params params, Answer answer = {}) {
+    statements.push_back({&text, std::move(params)});
+    answers.push_back(std::move(answer));
+  }
+};
+
 class SqlTxn : public EngineTxn {
  public:
   SqlTxn(Database& database, bool write, Stripes::Hold hold)
@@ -21,21 +38,6 @@ class SqlTxn : public EngineTxn {
   Result<CommitResult> commit(std::span<const Change> changes) override;
 
  private:
-  // What a statement of the commit will tell.
-  struct Answer {
-    enum class What : uint8_t { kNothing, kRefs, kChunkLength, kStatFound } what = What::kNothing;
-    Key key;
-    int64_t delta = 0;
-  };
-  struct Plan {
-    std::vector<Statement> statements;
-    std::vector<Answer> answers;
-    void add(const Text& text, Params params, Answer answer = {}) {
-      statements.push_back({&text, std::move(params)});
-      answers.push_back(std::move(answer));
-    }
-  };
-
   const KindTexts& texts_of(Kind kind) const { return texts_->kinds[static_cast<size_t>(kind)]; }
   // Is there a statement for the key? None: the record cannot exist here.
   bool select(const Want& want, std::vector<Statement>& statements) const;
