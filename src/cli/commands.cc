@@ -16,6 +16,9 @@ Runner setup_info(CLI::App&);
 Runner setup_summary(CLI::App&);
 Runner setup_bench(CLI::App&);
 Runner setup_objbench(CLI::App&);
+Runner setup_mount(CLI::App&);
+Runner setup_mount_helper(CLI::App&);
+Runner setup_umount(CLI::App&);
 Runner setup_warmup(CLI::App&);
 Runner setup_rmr(CLI::App&);
 Runner setup_clone(CLI::App&);
@@ -40,6 +43,9 @@ static constexpr Command kCommands[] = {
     {"summary", "INSPECTOR", "show what takes the space below a directory", "[command options] PATH", setup_summary},
     {"bench", "TOOL", "measure a directory", "[command options] PATH", setup_bench},
     {"objbench", "TOOL", "test and measure an object storage", "[command options] BUCKET", setup_objbench},
+    {"mount", "SERVICE", "mount a volume", "[command options] META-URL MOUNTPOINT", setup_mount},
+    {"mount.helper", "", "what mount(8) calls as mount.zestfs", "META-URL MOUNTPOINT [-o OPTIONS]", setup_mount_helper},
+    {"umount", "SERVICE", "unmount a volume", "[command options] MOUNTPOINT", setup_umount},
     {"warmup", "TOOL", "bring files into the cache, take them out, or check", "[command options] [PATH...]",
      setup_warmup},
     {"rmr", "TOOL", "remove whole trees, fast", "[command options] PATH...", setup_rmr},

@@ -119,6 +119,7 @@ bool apply_globals(const GlobalFlags& flags) {
   mutable_globals().quiet = flags.quiet;
   mutable_globals().colour_off = flags.no_colour || getenv("NO_COLOR");
   log.colour = colour_on(STDERR_FILENO);
+  mutable_globals().log = log;
   configure_log(log);
   return true;
 }

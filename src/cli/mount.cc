@@ -1,0 +1,94 @@
+// zestfs mount: a volume becomes a directory (docs/behaviour/cli.md, client.md).
+#include <fmt/format.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "cli/command.h"
+#include "cli/fstab.h"
+#include "cli/mount_options.h"
+#include "cli/mount_point.h"
+#include "cli/mount_run.h"
+
+namespace zest::cli {
+namespace {
+
+int64_t ready_timeout_ms() {
+  const char* text = getenv("JFS_MOUNT_TIMEOUT");
+  auto seconds = text ? parse_int(text) : std::nullopt;
+  return seconds && *seconds > 0 ? *seconds * 1000 : 10'000;
+}
+
+int run_mount(MountOptions& options) {
+  auto settings = resolve(options);
+  if (!settings) return complain("", settings.error());
+  if (auto ready = prepare_mount_point(settings->mount_point, options.force); !ready)
+    return complain("", ready.error());
+  if (options.update_fstab)
+    if (auto updated = update_fstab(settings->url, settings->mount_point, globals().argv); !updated)
+      log_warning("fstab: " + updated.error().message());
+  if (options.no_huge_pages) prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+  bool background = options.background && !options.foreground && !getenv("JFS_FOREGROUND");
+  if (!background) {
+    Starter nobody;
+    return serve_mount(*settings, nobody);
+  }
+  auto log_file = options.log_file.empty() ? default_log_file() : options.log_file;
+  auto timeout_ms = ready_timeout_ms();
+  int code = run_in_background(
+      log_file, timeout_ms,
+      fmt::format("The mount point is not ready in {} seconds, please check the log ({}) or re-mount in foreground",
+                  timeout_ms / 1000, log_file),
+      [&](Starter& starter) {
+        auto log = globals().log;
+        log.file = log_file;
+        log.colour = false;
+        log.syslog = !options.no_syslog;
+        configure_log(log);
+        return serve_mount(*settings, starter);
+      });
+  if (code == 0) log_info(fmt::format("OK, the volume is ready at {}", settings->mount_point));
+  return code;
+}
+
+}  // namespace
+
+Runner setup_mount(CLI::App& app) {
+  auto options = std::make_shared<MountOptions>();
+  positionals(app, options->args, 2, 2);
+  add_mount_options(app, *options);
+  return [options] { return run_mount(*options); };
+}
+
+// mount(8) calls "mount.zestfs SOURCE DIR -o a,b=c": options of ours become flags, the rest stays in -o.
+Runner setup_mount_helper(CLI::App& app) {
+  struct Given {
+    std::vector<std::string> args, lists;
+    bool ignored = false;
+  };
+  auto given = std::make_shared<Given>();
+  positionals(app, given->args, 2, 2);
+  app.add_option("-o", given->lists)->allow_extra_args(false);
+  for (const char* flag : {"-s", "-n", "-r", "-w", "-f"}) app.add_flag(flag, given->ignored);
+  return [given] {
+    std::string list;
+    for (auto& part : given->lists) list += (list.empty() ? "" : ",") + part;
+    auto argv = flags_of_fstab(list);
+    argv.insert(argv.begin(), {"-d"});
+    argv.insert(argv.end(), given->args.begin(), given->args.end());
+    CLI::App mount;
+    auto run = setup_mount(mount);
+    try {
+      mount.parse(std::vector<std::string>(argv.rbegin(), argv.rend()));
+    } catch (const CLI::ParseError& error) {
+      return complain(error.what());
+    }
+    return run();
+  };
+}
+
+}  // namespace zest::cli

@@ -1,0 +1,251 @@
+#include "cli/mount_run.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <cstdlib>
+#include <fstream>
+#include <thread>
+
+#include "base/log.h"
+#include "base/threads.h"
+#include "cli/command.h"
+#include "cli/mount_point.h"
+#include "cli/open.h"
+
+namespace zest::cli {
+namespace {
+
+constexpr int64_t kUnmountPatienceMs = 30'000;
+
+std::vector<std::string> addresses() {
+  std::vector<std::string> out;
+  ifaddrs* all = nullptr;
+  if (getifaddrs(&all) != 0) return out;
+  for (auto* one = all; one; one = one->ifa_next) {
+    if (!one->ifa_addr || (one->ifa_flags & IFF_LOOPBACK) || one->ifa_addr->sa_family != AF_INET) continue;
+    char text[INET_ADDRSTRLEN];
+    auto* in = reinterpret_cast<sockaddr_in*>(one->ifa_addr);
+    if (inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text))) out.emplace_back(text);
+  }
+  freeifaddrs(all);
+  return out;
+}
+
+SessionInfo session_info(const MountSettings& settings) {
+  SessionInfo info;
+  info.version = std::string(kCompatVersion) + "+zestfs";
+  char host[256] = "";
+  gethostname(host, sizeof(host) - 1);
+  info.host = host;
+  info.mount_point = settings.mount_point;
+  info.addresses = addresses();
+  info.mount_time = system_clock().now();
+  info.pid = getpid();
+  return info;
+}
+
+// What a server process wants of the machine; failing is no error.
+void prepare_process() {
+  rlimit files{};
+  for (rlim_t wanted = 100'000; wanted >= 1024; wanted = wanted * 2 / 3) {
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur >= wanted) break;
+    rlimit more{wanted, std::max(wanted, files.rlim_max)};
+    if (setrlimit(RLIMIT_NOFILE, &more) == 0) break;
+  }
+  signal(SIGPIPE, SIG_IGN);
+  if (getuid() != 0) return;
+  std::ofstream("/proc/self/oom_score_adj") << "-1000";
+#ifdef PR_SET_IO_FLUSHER
+  prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);  // memory reclaim must not wait for writing to ourselves
+#endif
+}
+
+// The layers of a mount, in the order they are built; taken down in the other order.
+class Service {
+ public:
+  explicit Service(const MountSettings& settings) : settings_(settings) {}
+
+  Result<void> open();
+  Result<void> mount();
+  void serve() { session_->run(); }
+  // Flushes everything and says goodbye to the database.
+  Result<void> close();
+  Result<void> unmount() { return session_->unmount(); }
+  void flush_all() {
+    if (auto flushed = data_->flush_all(); !flushed) log_error("flush: " + flushed.error().message());
+  }
+  const Format& format() const { return format_; }
+  // Set when the database says that this client must go.
+  std::atomic<bool> must_exit{false};
+
+ private:
+  void listen_to_events();
+  MountSettings settings_;
+  Format format_;
+  std::unique_ptr<meta::Meta> meta_;
+  std::unique_ptr<data::Data> data_;
+  std::unique_ptr<fs::FileSystem> fs_;
+  std::unique_ptr<fuse::Session> session_;
+};
+
+Result<void> Service::open() {
+  ZEST_ASSIGN(meta_, open_volume(settings_.url, settings_.meta));
+  format_ = meta_->format();
+  Format effective = format_;
+  if (settings_.storage) effective.storage = *settings_.storage;
+  if (settings_.bucket) effective.bucket = *settings_.bucket;
+  if (settings_.storage_class) effective.storage_class = *settings_.storage_class;
+  auto& store = settings_.store;
+  store.storage_class = effective.storage_class;
+  store.upload_limit = settings_.upload_limit.value_or(format_.upload_limit * 1'000'000 / 8);
+  store.download_limit = settings_.download_limit.value_or(format_.download_limit * 1'000'000 / 8);
+  store.max_connections = settings_.data.max_uploads + settings_.data.max_downloads;
+  ZEST_ASSIGN(auto storage, open_volume_storage(effective, store));
+  log_info(fmt::format("Data use {}", storage->describe()));
+  if (settings_.check_storage) ZEST_TRY(object::probe_store(*storage));
+  ZEST_ASSIGN(data_, data::Data::open(*meta_, std::move(storage), system_clock(), settings_.data));
+  meta_->set_data_hooks(data_.get());
+  listen_to_events();
+  ZEST_TRY(meta_->start_session(session_info(settings_)));
+  if (meta_->session_id() != 0) log_info(fmt::format("Session {}", meta_->session_id()));
+  return {};
+}
+
+void Service::listen_to_events() {
+  meta::Events events;
+  events.must_exit = [this](const std::string& why) {
+    log_error(why);
+    must_exit = true;
+    kill(getpid(), SIGTERM);
+  };
+  events.inode_changed = [this](Ino ino) {
+    data_->invalidate(ino, 0, kMaxFileSize);
+    if (fs_ && fs_->client_cache()) fs_->client_cache()->forget_inode(ino, 0, 0);
+  };
+  events.entry_changed = [this](Ino parent, const std::string& name) {
+    if (fs_ && fs_->client_cache()) fs_->client_cache()->forget_entry(parent, name);
+  };
+  meta_->set_events(std::move(events));
+}
+
+Result<void> Service::mount() {
+  auto& fuse = settings_.fuse;
+  const char* prefix = getenv("FSTAB_NAME_PREFIX");
+  fuse.fs_name = (prefix ? prefix : "zestfs:") + format_.name;
+  fuse.posix_acl = format_.enable_acl;
+  auto& fs = settings_.fs;
+  fs.fs_name = fuse.fs_name;
+  fs.cap_acl = format_.enable_acl;
+  fs.dont_mask = format_.enable_acl || fuse.umask != 0xFFFF;
+  fs_ = std::make_unique<fs::FileSystem>(*meta_, *data_, system_clock(), fs);
+  ZEST_ASSIGN(session_, fuse::Session::mount(*fs_, fuse));
+  return {};
+}
+
+Result<void> Service::close() {
+  session_.reset();
+  Result<void> result;
+  if (data_) result = data_->flush_all();
+  fs_.reset();
+  if (data_)
+    if (auto closed = data_->close(); !closed && result) result = std::move(closed);
+  if (meta_) {
+    if (auto closed = meta_->close_session(); !closed && result) result = std::move(closed);
+    meta_->set_data_hooks(nullptr);
+  }
+  data_.reset();
+  meta_.reset();
+  return result;
+}
+
+// Signals are blocked in every thread and waited for here.
+class Signals {
+ public:
+  Signals() {
+    sigemptyset(&set_);
+    for (int number : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaddset(&set_, number);
+    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+  }
+  ~Signals() {
+    stop_ = true;
+    if (thread_.joinable()) thread_.join();
+  }
+  void start(Service& service) {
+    thread_ = std::thread([this, &service] { run(service); });
+  }
+
+ private:
+  void run(Service& service) {
+    name_this_thread("signals");
+    std::optional<int64_t> give_up;
+    while (!stop_) {
+      timespec patience{0, 100'000'000};
+      int number = sigtimedwait(&set_, nullptr, &patience);
+      int64_t now = system_clock().monotonic_ms();
+      if (number == SIGTERM || number == SIGINT) {
+        log_info(fmt::format("got signal {}: unmounting", number));
+        if (auto done = service.unmount(); !done) log_error(done.error().message());
+        if (!give_up) give_up = now + kUnmountPatienceMs;
+      } else if (number == SIGHUP) {
+        service.flush_all();
+        reopen_log();
+      }
+      if (give_up && now >= *give_up && !stop_) {
+        log_warning("files are still open after unmounting: everything is flushed, the client ends");
+        service.flush_all();
+        _exit(kUnmountedItself);
+      }
+    }
+  }
+  sigset_t set_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+}  // namespace
+
+int serve_mount(const MountSettings& settings, Starter& starter) {
+  prepare_process();
+  Signals signals;
+  Service service(settings);
+  auto give_up = [&](const Error& error) {
+    auto text = mask_secrets(error.message());
+    starter.failed(text);
+    complain(text);
+    if (auto closed = service.close(); !closed) log_error(closed.error().message());
+    return 1;
+  };
+  if (auto opened = service.open(); !opened) return give_up(opened.error());
+  if (auto mounted = service.mount(); !mounted) return give_up(mounted.error());
+  signals.start(service);
+  std::thread greeter([&] {
+    // The kernel answers once the connection is set up: asked from a thread that the service does not need.
+    struct stat st {};
+    if (stat(settings.mount_point.c_str(), &st) == 0 && st.st_ino == 1) {
+      log_info(fmt::format("OK, {} is ready at {}", service.format().name, settings.mount_point));
+      starter.ready();
+    }
+  });
+  service.serve();
+  greeter.join();
+  log_info(fmt::format("{} is unmounted: flushing", settings.mount_point));
+  auto closed = service.close();
+  if (!closed) {
+    log_error("not everything could be written: " + closed.error().message());
+    return 1;
+  }
+  return service.must_exit ? kUnmountedItself : 0;
+}
+
+}  // namespace zest::cli
