@@ -8,6 +8,7 @@
 #include <atomic>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/bytes.h"
@@ -55,7 +56,8 @@ class Client {
   Ino dir(std::string_view name, Ino parent = kRootIno);
   // Writes through slices, one a chunk touched, in one commit.
   Result<Attr> put(Ino ino, uint64_t offset, std::string_view bytes);
-  // The file's bytes [offset, offset + size) as its records show them, cut at its length.
+  // The file's bytes [offset, offset + size) as its records show them, cut at its length. A slice that a compaction
+  // removed meanwhile makes it look again.
   std::string get(Ino ino, uint64_t offset = 0, uint64_t size = UINT64_MAX);
   // As stored.
   Attr attr(Ino ino);
@@ -67,6 +69,7 @@ class Client {
   void settle();
 
  private:
+  std::optional<std::string> show(const ChunkView& view, uint64_t end);
   MemoryData& data_;
   std::unique_ptr<Meta> meta_;
 };
