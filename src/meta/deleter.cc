@@ -20,24 +20,36 @@ Deleter::~Deleter() { stop(); }
 
 void Deleter::start(State&, int threads) {
   std::lock_guard lock(mutex_);
-  off_ = threads <= 0;
+  stopped_ = false;
   if (!files_) files_ = std::make_shared<ThreadPool>("del-files", kFileThreads, kFileQueue);
-  if (!off_ && !slices_)
+  if (threads > 0 && !slices_)
     slices_ = std::make_shared<ThreadPool>("del-slices", static_cast<size_t>(threads),
                                            static_cast<size_t>(threads) * kSliceQueuePerThread);
 }
 
+void Deleter::delete_slice_or_log(State& state, SliceId id, uint32_t size) {
+  auto done = delete_slice(state, id, size);
+  if (!done) log_warning(fmt::format("delete slice {} of {} bytes: {}", raw(id), size, done.error().message()));
+}
+
+void Deleter::delete_file_or_log(State& state, Ino ino, uint64_t length) {
+  auto done = delete_file_data(state, ino, length);
+  if (!done) log_warning(fmt::format("delete data of inode {}: {}", raw(ino), done.error().message()));
+}
+
 void Deleter::slice(State& state, SliceId id, uint32_t size) {
   std::shared_ptr<ThreadPool> pool;
+  bool stopped;
   {
     std::lock_guard lock(mutex_);
     pool = slices_;
+    stopped = stopped_;
   }
-  if (!pool || !state.data || raw(id) == 0) return;
-  pool->try_submit([this, &state, id, size] {
-    auto done = delete_slice(state, id, size);
-    if (!done) log_warning(fmt::format("delete slice {} of {} bytes: {}", raw(id), size, done.error().message()));
-  });
+  if (stopped || !state.data || raw(id) == 0) return;
+  if (pool)
+    pool->try_submit([this, &state, id, size] { delete_slice_or_log(state, id, size); });
+  else
+    delete_slice_or_log(state, id, size);
 }
 
 void Deleter::slices(State& state, const CommitResult& result) {
@@ -47,15 +59,18 @@ void Deleter::slices(State& state, const CommitResult& result) {
 
 void Deleter::file(State& state, Ino ino, uint64_t length, bool wait) {
   std::shared_ptr<ThreadPool> pool;
+  bool stopped;
   {
     std::lock_guard lock(mutex_);
     pool = files_;
+    stopped = stopped_;
   }
-  if (!pool) return;
-  auto task = [this, &state, ino, length] {
-    auto done = delete_file_data(state, ino, length);
-    if (!done) log_warning(fmt::format("delete data of inode {}: {}", raw(ino), done.error().message()));
-  };
+  if (stopped) return;
+  if (!pool) {
+    if (wait && state.data) delete_file_or_log(state, ino, length);
+    return;
+  }
+  auto task = [this, &state, ino, length] { delete_file_or_log(state, ino, length); };
   if (wait)
     pool->submit(task);
   else
@@ -63,7 +78,7 @@ void Deleter::file(State& state, Ino ino, uint64_t length, bool wait) {
 }
 
 Result<void> Deleter::delete_slice(State& state, SliceId id, uint32_t size) {
-  if (!state.data || off_) return {};
+  if (!state.data || state.options.max_deletes <= 0) return {};
   Key key = Key::slice_ref(id, size);
   bool exhausted = false;
   ZEST_TRY(state.read([&](Txn& txn) -> Result<void> {
@@ -100,21 +115,7 @@ Result<void> Deleter::delete_chunk(State& state, Ino ino, ChunkIndex chunk) {
     txn.erase(Key::chunk(ino, chunk));
     return {};
   }));
-  for (auto& [key, refs] : committed.refs) {
-    if (refs > 0) continue;
-    SliceId id{key.a};
-    auto size = static_cast<uint32_t>(key.b);
-    std::shared_ptr<ThreadPool> pool;
-    {
-      std::lock_guard lock(mutex_);
-      pool = slices_;
-    }
-    if (pool) {
-      slice(state, id, size);
-    } else if (auto done = delete_slice(state, id, size); !done) {
-      log_warning(fmt::format("delete slice {} of {} bytes: {}", raw(id), size, done.error().message()));
-    }
-  }
+  slices(state, committed);
   return {};
 }
 
@@ -156,6 +157,7 @@ void Deleter::stop() {
   std::shared_ptr<ThreadPool> files, slices;
   {
     std::lock_guard lock(mutex_);
+    stopped_ = true;
     files.swap(files_);
     slices.swap(slices_);
   }

@@ -34,11 +34,13 @@ class Deleter {
 
  private:
   Result<void> delete_chunk(State&, Ino ino, ChunkIndex chunk);
+  void delete_slice_or_log(State&, SliceId id, uint32_t size);
+  void delete_file_or_log(State&, Ino ino, uint64_t length);
 
   std::mutex mutex_;  // guards the pointers and busy_
   std::shared_ptr<ThreadPool> slices_, files_;
   std::set<Ino> busy_;  // files being deleted
-  bool off_ = false;    // started with 0 threads
+  bool stopped_ = false;
 };
 
 }  // namespace zest::meta

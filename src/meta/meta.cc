@@ -64,7 +64,16 @@ Result<Format> Meta::load() {
 Format Meta::format() const { return state_->format(); }
 const Options& Meta::options() const { return state_->options; }
 Engine& Meta::engine() { return *state_->engine; }
-void Meta::set_data_hooks(DataHooks* hooks) { state_->data = hooks; }
+
+// Taking the hooks away ends what uses them first, so the caller may destroy them afterwards.
+void Meta::set_data_hooks(DataHooks* hooks) {
+  if (!hooks) {
+    state_->compactor.stop();
+    state_->deleter.stop();
+  }
+  state_->data = hooks;
+}
+
 void Meta::set_events(Events events) { state_->events = std::move(events); }
 
 }  // namespace zest::meta
