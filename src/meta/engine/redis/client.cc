@@ -1,0 +1,340 @@
+#include "meta/engine/redis/client.h"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+
+#include "base/bytes.h"
+
+namespace zest::meta::redis {
+
+namespace {
+
+using Args = std::vector<std::string>;
+
+bool starts_with_any(std::string_view text, std::initializer_list<std::string_view> words) {
+  return std::any_of(words.begin(), words.end(), [text](auto word) { return text.starts_with(word); });
+}
+
+// The server we talk to is not, or no longer, the one that takes our writes.
+bool wrong_server(std::string_view error) {
+  return starts_with_any(error, {"READONLY", "MOVED", "MASTERDOWN", "ERR DISABLE", "ERR NOWRITE", "ERR NOREAD"});
+}
+
+uint16_t crc16(std::string_view text) {
+  uint16_t crc = 0;
+  for (char c : text) {
+    crc = static_cast<uint16_t>(crc ^ static_cast<uint8_t>(c) << 8);
+    for (int bit = 0; bit < 8; bit++) crc = static_cast<uint16_t>(crc & 0x8000 ? crc << 1 ^ 0x1021 : crc << 1);
+  }
+  return crc;
+}
+
+Result<Address> address_of_slot(const Reply& slots, int64_t slot, const Address& asked) {
+  for (const Reply& range : slots.items) {
+    if (range.items.size() < 3 || !range.items[0].is_integer() || !range.items[1].is_integer()) continue;
+    if (slot < range.items[0].integer || slot > range.items[1].integer) continue;
+    const Reply& node = range.items[2];
+    if (node.items.size() < 2 || !node.items[1].is_integer()) continue;
+    Address out{node.items[0].text, static_cast<int>(node.items[1].integer), false};
+    if (out.host.empty() || out.host == "?") out.host = asked.host;
+    return out;
+  }
+  return fail(EIO, Fault::kUnavailable, "Redis: no member of the cluster has the volume's slot");
+}
+
+}  // namespace
+
+std::string sha1_hex(std::string_view bytes) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned size = 0;
+  if (EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha1(), nullptr) != 1) size = 0;
+  return to_hex(std::string_view(reinterpret_cast<char*>(digest), size));
+}
+
+Script::Script(std::string source) : text(std::move(source)), sha(sha1_hex(text)) {}
+
+Error error_of(const Reply& reply) {
+  std::string_view text = reply.text;
+  std::string what = "Redis: " + reply.text.substr(0, 300);
+  // an error inside a script comes with words of the script's around it
+  auto mentions = [text](std::string_view word) { return text.find(word) != text.npos; };
+  if (text.starts_with("OOM") || mentions("OOM command not allowed")) return {ENOSPC, Fault::kPlain, what};
+  if (starts_with_any(text, {"WRONGPASS", "NOAUTH", "NOPERM", "ERR invalid password", "ERR AUTH"}))
+    return {EACCES, Fault::kPlain, what};
+  if (wrong_server(text) || mentions("READONLY You can't write") ||
+      starts_with_any(text, {"LOADING", "CLUSTERDOWN", "TRYAGAIN", "ASK", "BUSY", "NOREPLICAS", "EXECABORT",
+                             "ERR max number of clients reached", "UNKILLABLE"}) ||
+      mentions("Conn is in a bad state"))
+    return {EIO, Fault::kUnavailable, what};
+  return {EIO, Fault::kPlain, what};
+}
+
+Client::Client(Settings settings, std::vector<const Script*> scripts)
+    : settings_(std::move(settings)), scripts_(std::move(scripts)) {
+  for (int i = 0; i < std::max(1, settings_.pool_size) + 1; i++) slots_.push_back(std::make_unique<Slot>());
+  if (settings_.mode == Mode::kCluster) clustered_ = 1;
+  if (settings_.mode == Mode::kSentinel || settings_.addresses.front().is_path) clustered_ = 0;
+}
+
+// The first connection that is idle, else the one with the fewest callers; another one is opened when all are busy.
+Client::Slot& Client::pick(Lane lane) {
+  if (lane == Lane::kBulk) return *slots_.back();
+  constexpr size_t kBusy = 8;
+  Slot* best = nullptr;
+  size_t fewest = SIZE_MAX;
+  for (size_t i = 0; i + 1 < slots_.size(); i++) {
+    std::shared_ptr<Connection> connection;
+    {
+      std::lock_guard lock(where_mutex_);
+      connection = slots_[i]->connection;
+    }
+    if (!connection || connection->broken()) {
+      if (!best || fewest >= kBusy) best = slots_[i].get();
+      break;
+    }
+    size_t waiting = connection->waiting();
+    if (waiting < fewest) {
+      fewest = waiting;
+      best = slots_[i].get();
+    }
+    if (waiting == 0) break;
+  }
+  return *best;
+}
+
+Result<std::shared_ptr<Connection>> Client::connection(Slot& slot) {
+  uint64_t seen;
+  {
+    std::lock_guard lock(where_mutex_);
+    if (slot.connection && !slot.connection->broken()) return slot.connection;
+    seen = slot.attempts;
+  }
+  std::lock_guard connecting(slot.mutex);
+  {
+    std::lock_guard lock(where_mutex_);
+    if (slot.connection && !slot.connection->broken()) return slot.connection;
+    // another thread tried while this one waited for it: its answer is as good as a new one
+    if (slot.attempts != seen) return fail(slot.last_error);
+  }
+  auto address = locate();
+  auto opened = address ? connect(*address, true) : Result<std::shared_ptr<Connection>>(fail(address.error()));
+  if (!opened) forget_server();
+  std::lock_guard lock(where_mutex_);
+  slot.attempts++;
+  if (opened)
+    slot.connection = *opened;
+  else
+    slot.last_error = opened.error();
+  return opened;
+}
+
+// with_data: a connection for the volume's keys, not one that only asks where they are.
+Result<std::shared_ptr<Connection>> Client::connect(const Address& address, bool with_data) {
+  ZEST_ASSIGN(auto stream, Stream::open(address, settings_));
+  auto made = std::make_shared<Connection>(std::move(stream), settings_.read_timeout_ms, settings_.write_timeout_ms);
+  Pipeline hello;
+  bool sentinel = settings_.mode == Mode::kSentinel && !with_data;
+  const std::string& password = sentinel ? settings_.sentinel_password : settings_.password;
+  size_t auth = 0, select = 0;
+  if (!password.empty()) {
+    if (settings_.user.empty() || sentinel)
+      hello.add("AUTH", password);
+    else
+      hello.add("AUTH", settings_.user, password);
+    auth = hello.commands();
+  }
+  if (with_data && settings_.db != 0 && clustered_ != 1) {
+    hello.add("SELECT", std::to_string(settings_.db));
+    select = hello.commands();
+  }
+  if (with_data)
+    for (const Script* script : scripts_) hello.add("SCRIPT", "LOAD", script->text);
+  if (!settings_.client_name.empty()) hello.add("CLIENT", "SETNAME", settings_.client_name);
+  hello.add("PING");
+  round_trips_++;
+  auto replies = made->exchange(hello);
+  if (!replies) return fail(replies.error().code, Fault::kUnavailable, replies.error().what);
+  for (size_t must : {auth, select, hello.commands()})
+    if (must != 0 && (*replies)[must - 1].is_error()) return fail(error_of((*replies)[must - 1]));
+  return made;
+}
+
+Result<Address> Client::locate() {
+  {
+    std::lock_guard lock(where_mutex_);
+    if (where_) return *where_;
+  }
+  Address found;
+  if (settings_.mode == Mode::kSentinel) {
+    ZEST_ASSIGN(found, ask_sentinels());
+  } else {
+    if (clustered_ < 0) ZEST_TRY(detect_cluster());
+    if (clustered_ == 1) {
+      ZEST_ASSIGN(found, ask_cluster());
+    } else {
+      found = settings_.addresses.front();
+    }
+  }
+  std::lock_guard lock(where_mutex_);
+  where_ = found;
+  return found;
+}
+
+Result<void> Client::detect_cluster() {
+  ZEST_ASSIGN(auto asked, connect(settings_.addresses.front(), false));
+  Pipeline question;
+  question.add("CLUSTER", "INFO");
+  round_trips_++;
+  ZEST_ASSIGN(auto replies, asked->exchange(question));
+  clustered_ = replies[0].text.find("cluster_state:") != std::string::npos ? 1 : 0;
+  return {};
+}
+
+Result<Address> Client::ask_sentinels() {
+  Error last{EIO, Fault::kUnavailable, "Redis: no sentinel answered"};
+  for (const auto& sentinel : settings_.addresses) {
+    auto asked = connect(sentinel, false);
+    if (!asked) {
+      last = asked.error();
+      continue;
+    }
+    Pipeline question;
+    question.add("SENTINEL", "get-master-addr-by-name", settings_.master);
+    round_trips_++;
+    auto replies = (*asked)->exchange(question);
+    if (!replies) {
+      last = replies.error();
+    } else if (const Reply& reply = (*replies)[0]; reply.items.size() == 2) {
+      auto port = parse_int(reply.items[1].text);
+      if (port) return Address{reply.items[0].text, static_cast<int>(*port), false};
+    } else {
+      last = reply.is_error() ? error_of(reply)
+                              : Error{EIO, Fault::kUnavailable, "Redis: the sentinels do not know " + settings_.master};
+    }
+  }
+  last.fault = Fault::kUnavailable;
+  return fail(std::move(last));
+}
+
+Result<Address> Client::ask_cluster() {
+  Error last{EIO, Fault::kUnavailable, "Redis: no member of the cluster answered"};
+  int64_t slot = crc16(std::to_string(settings_.db)) % 16384;
+  for (const auto& member : settings_.addresses) {
+    auto asked = connect(member, false);
+    if (!asked) {
+      last = asked.error();
+      continue;
+    }
+    Pipeline question;
+    question.add("CLUSTER", "SLOTS");
+    round_trips_++;
+    auto replies = (*asked)->exchange(question);
+    if (!replies) {
+      last = replies.error();
+      continue;
+    }
+    auto found = (*replies)[0].is_error() ? Result<Address>(fail(error_of((*replies)[0])))
+                                          : address_of_slot((*replies)[0], slot, member);
+    if (found) return found;
+    last = found.error();
+  }
+  if (last.fault == Fault::kUnknownOutcome) last.fault = Fault::kUnavailable;
+  return fail(std::move(last));
+}
+
+void Client::forget_server() {
+  std::lock_guard lock(where_mutex_);
+  where_.reset();
+}
+
+// A server that has become a replica, or gave its slots away: all connections to it are of no use.
+void Client::note_failures(const std::vector<Reply>& replies) {
+  bool wrong = std::any_of(replies.begin(), replies.end(), [](const Reply& r) {
+    return r.is_error() && (wrong_server(r.text) || r.text.find("READONLY You can't write") != r.text.npos);
+  });
+  if (!wrong) return;
+  std::lock_guard lock(where_mutex_);
+  where_.reset();
+  for (auto& slot : slots_)
+    if (slot->connection) slot->connection->give_up();
+}
+
+Result<std::vector<Reply>> Client::try_once(const Pipeline& requests, Lane lane) {
+  ZEST_ASSIGN(auto used, connection(pick(lane)));
+  round_trips_++;
+  auto replies = used->exchange(requests);
+  if (replies) note_failures(*replies);
+  return replies;
+}
+
+Result<std::vector<Reply>> Client::exchange(const Pipeline& requests, Repeat repeat, Lane lane) {
+  for (int attempt = 0;; attempt++) {
+    auto replies = try_once(requests, lane);
+    if (replies) return replies;
+    if (replies.error().fault == Fault::kPlain) return replies;
+    bool sent = replies.error().fault == Fault::kUnknownOutcome;
+    if (sent) forget_server();
+    if (sent && repeat == Repeat::kNever) return replies;
+    if (attempt == 0 && replies.error().code != ETIMEDOUT) continue;
+    return fail(replies.error().code, Fault::kUnavailable, replies.error().what);
+  }
+}
+
+Result<Reply> Client::call(const std::vector<std::string>& args, Repeat repeat, Lane lane) {
+  Pipeline pipeline;
+  pipeline.add_list(args);
+  ZEST_ASSIGN(auto replies, exchange(pipeline, repeat, lane));
+  if (replies[0].is_error()) return fail(error_of(replies[0]));
+  return std::move(replies[0]);
+}
+
+Result<Reply> Client::eval(const Script& script, const std::vector<std::string>& keys,
+                           const std::vector<std::string>& args, Repeat repeat, Lane lane) {
+  Pipeline pipeline;
+  auto evaluate = [&](Pipeline& to) {
+    to.begin(3 + keys.size() + args.size());
+    to.argument("EVALSHA");
+    to.argument(script.sha);
+    to.argument(std::to_string(keys.size()));
+    for (const auto& key : keys) to.argument(key);
+    for (const auto& arg : args) to.argument(arg);
+  };
+  evaluate(pipeline);
+  ZEST_ASSIGN(auto replies, exchange(pipeline, repeat, lane));
+  if (replies[0].is_error() && replies[0].text.starts_with("NOSCRIPT")) {
+    Pipeline again;
+    again.add("SCRIPT", "LOAD", script.text);
+    evaluate(again);
+    ZEST_ASSIGN(replies, exchange(again, repeat, lane));
+  }
+  if (replies.back().is_error()) return fail(error_of(replies.back()));
+  return std::move(replies.back());
+}
+
+Result<std::vector<Reply>> Client::atomically(const std::vector<std::vector<std::string>>& commands, Repeat repeat) {
+  Pipeline pipeline;
+  pipeline.add("MULTI");
+  for (const auto& command : commands) pipeline.add_list(command);
+  pipeline.add("EXEC");
+  ZEST_ASSIGN(auto replies, exchange(pipeline, repeat));
+  for (const Reply& reply : replies)
+    if (reply.is_error()) return fail(error_of(reply));
+  Reply& all = replies.back();
+  if (!all.is_array() || all.items.size() != commands.size()) return fail(EPROTO, "Redis: unexpected reply to EXEC");
+  for (const Reply& reply : all.items)
+    if (reply.is_error()) return fail(error_of(reply));
+  return std::move(all.items);
+}
+
+Result<bool> Client::clustered() {
+  if (clustered_ < 0) {
+    auto found = detect_cluster();
+    if (!found)
+      return fail(found.error().code, found.error().fault == Fault::kPlain ? Fault::kPlain : Fault::kUnavailable,
+                  found.error().what);
+  }
+  return clustered_ == 1;
+}
+
+}  // namespace zest::meta::redis

@@ -1,0 +1,36 @@
+#include "meta/engine/redis/contention.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/clock.h"
+
+namespace zest::meta::redis {
+
+namespace {
+constexpr int64_t kContendedMs = 100;
+}
+
+void Contention::Turn::conflicted() {
+  int64_t until = system_clock().monotonic_ms() + kContendedMs;
+  for (Stripe* stripe : stripes_) stripe->until_ms = until;
+}
+
+Contention::Turn Contention::enter(std::span<const Ino> hot) {
+  Turn turn;
+  for (Ino ino : hot) turn.stripes_.push_back(&stripes_[raw(ino) * 0x9E3779B97F4A7C15u >> 56]);
+  std::sort(turn.stripes_.begin(), turn.stripes_.end());
+  turn.stripes_.erase(std::unique(turn.stripes_.begin(), turn.stripes_.end()), turn.stripes_.end());
+  int64_t now = 0;
+  for (Stripe* stripe : turn.stripes_) {
+    int64_t until = stripe->until_ms;
+    if (until == 0) continue;
+    if (now == 0) now = system_clock().monotonic_ms();
+    if (until < now) continue;
+    std::unique_lock lock(stripe->mutex, std::chrono::seconds(1));
+    if (lock.owns_lock()) turn.locks_.push_back(std::move(lock));
+  }
+  return turn;
+}
+
+}  // namespace zest::meta::redis

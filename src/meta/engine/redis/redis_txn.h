@@ -1,0 +1,38 @@
+// A transaction: reads in pipelined round trips, one script that compares and writes. No WATCH: the script sees to it
+// that what was read still holds, and what it writes ends the transactions of clients that do WATCH.
+#pragma once
+
+#include "meta/engine/redis/client.h"
+#include "meta/engine/redis/commit.h"
+#include "meta/engine/redis/contention.h"
+
+namespace zest::meta::redis {
+
+class RedisTxn : public EngineTxn {
+ public:
+  RedisTxn(Client& client, const Layout& layout, bool write, Contention::Turn turn)
+      : client_(client), layout_(layout), write_(write), turn_(std::move(turn)) {}
+
+  Result<std::vector<Value>> fetch(std::span<const Want> wants, std::vector<std::pair<Key, Value>>& followed) override;
+  Result<CommitResult> commit(std::span<const Change> changes) override;
+
+ private:
+  Result<std::vector<Value>> fetch_plain(std::span<const Want> wants);
+  Result<Value> take(const Key& key, std::vector<Raw> raws);
+  Result<void> take_followed(const Want& want, Reply& reply, std::vector<Value>& values,
+                             std::vector<std::pair<Key, Value>>& followed);
+  Result<CommitResult> send(const Commit& commit);
+  bool decides(std::span<const Change> changes) const;
+  bool differs_from_read(const Change& change) const;
+  Result<CommitResult> settle(const Commit& commit, std::span<const Change> changes, Error lost);
+  Result<bool> written_by_us(std::span<const Change> changes);
+  Result<CommitResult> results_afterwards(std::span<const Change> changes);
+
+  Client& client_;
+  const Layout& layout_;
+  const bool write_;
+  Contention::Turn turn_;
+  ReadSet reads_;  // the first that was read of each record
+};
+
+}  // namespace zest::meta::redis
