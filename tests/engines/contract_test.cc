@@ -448,13 +448,13 @@ TEST_P(EngineContract, CountersAddUpFromManyThreads) {
   for (int t = 0; t < 4; t++)
     threads.emplace_back([&, t] {
       for (int i = 0; i < 25; i++) {
-        auto value = (t % 2 ? *other : *engine_).add_counter(counter::kNextChunk, 10);
+        auto value = (t % 2 ? *other : *engine_).add_counter(counter::kNextTrash, 10);
         ASSERT_TRUE(value) << value.error().message();
         EXPECT_EQ(*value % 10, 0);
       }
     });
   for (auto& thread : threads) thread.join();
-  EXPECT_EQ(get(Key::counter(counter::kNextChunk)), Value(int64_t{1000}));
+  EXPECT_EQ(get(Key::counter(counter::kNextTrash)), Value(int64_t{1000}));
   EXPECT_EQ(get(Key::counter("never")), Value());
 }
 
@@ -615,6 +615,8 @@ TEST_P(EngineContract, PingAndSync) {
 INSTANTIATE_TEST_SUITE_P(Embedded, EngineContract,
                          ::testing::Values(EngineUnderTest{"memkv", fresh_memory_url},
                                            EngineUnderTest{"sqlite3", fresh_sqlite_url}),
+                         [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Server, EngineContract, ::testing::Values(EngineUnderTest{"redis", fresh_redis_url}),
                          [](const auto& info) { return info.param.name; });
 
 }  // namespace

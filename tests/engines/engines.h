@@ -15,5 +15,6 @@ inline void PrintTo(const EngineUnderTest& engine, std::ostream* out) { *out << 
 
 std::string fresh_memory_url();
 std::string fresh_sqlite_url();  // its file goes with the process
+std::string fresh_redis_url();   // on a server of this process
 
 }  // namespace zest::meta
