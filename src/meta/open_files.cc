@@ -122,6 +122,15 @@ void OpenFiles::forget_chunk(Ino ino, ChunkIndex index) {
   }
 }
 
+void OpenFiles::forget_chunks(Ino ino, ChunkIndex first, ChunkIndex last) {
+  std::lock_guard lock(mutex_);
+  if (File* file = find(ino)) {
+    file->chunks.erase(file->chunks.lower_bound(first), file->chunks.upper_bound(last));
+    file->version = ++versions_;
+    file->fresh = false;
+  }
+}
+
 void OpenFiles::forget_attr(Ino ino) {
   std::lock_guard lock(mutex_);
   if (File* file = find(ino)) file->fresh = false;

@@ -38,6 +38,7 @@ class OpenFiles {
   uint64_t version(Ino ino) const;
   void forget(Ino ino);  // all views, and the attributes
   void forget_chunk(Ino ino, ChunkIndex index);
+  void forget_chunks(Ino ino, ChunkIndex first, ChunkIndex last);  // both included
   void forget_attr(Ino ino);
   // This client committed a change of the file's data: `before` is what the transaction read, `after` what it wrote.
   // Drops the views of `chunks` (nothing given: of all), and all of them when another client's change came between.

@@ -48,6 +48,10 @@ Result<ChunkView> Meta::read_chunk(Ino ino, ChunkIndex chunk) {
   return *view;
 }
 
+void Meta::forget_chunks(Ino ino, ChunkIndex first, ChunkIndex last) {
+  state_->open_files.forget_chunks(ino, first, last);
+}
+
 void Meta::forget_chunk(Ino ino, ChunkIndex chunk) { state_->open_files.forget_chunk(ino, chunk); }
 
 }  // namespace zest::meta
