@@ -87,7 +87,8 @@ class Data : public meta::DataHooks {
   virtual Result<void> flush_all() = 0;
   // Makes what flush() acknowledged durable against power loss, where that costs extra (local files, SQLite).
   virtual Result<void> sync(Ino ino) = 0;
-  // Length that buffered writes give the file: max(meta length, end of what is buffered).
+  // Length that buffered writes give the file: max(meta length, end of what is buffered). length(ino, 0) looks at the
+  // buffers only; who asks it before reading the attributes as well misses no commit that comes in between.
   virtual uint64_t length(Ino ino, uint64_t meta_length) const = 0;
   // The mtime that stat shows: that of the last write still buffered (what its commit will carry), else meta_mtime.
   // An implementation that gives meta_mtime only makes stat lag behind until the commit.

@@ -421,7 +421,7 @@ TEST(Data, ReadersAndWritersAtOnce) {
         auto got = v.read(*handle, ino, static_cast<uint64_t>(r) * kRegion + 500, 100);
         ASSERT_TRUE(got) << got.error().message();
         if (got->empty() || (*got)[0] == 0) {
-          ASSERT_EQ(last, 0);
+          ASSERT_EQ(last, 0) << got->size();
           continue;
         }
         ASSERT_EQ(*got, std::string(got->size(), (*got)[0]));

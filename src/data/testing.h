@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -80,7 +81,10 @@ struct Volume {
   Ino create(const std::string& name) {
     return must(meta->create({}, kRootIno, name, 0644, 0, true, 2 /* O_RDWR */)).entry.ino;
   }
-  uint64_t length(Ino ino) { return data->length(ino, must(meta->getattr({}, ino)).length); }
+  uint64_t length(Ino ino) {
+    uint64_t buffered = data->length(ino, 0);
+    return std::max(buffered, data->length(ino, must(meta->getattr({}, ino)).length));
+  }
   Result<void> write(Ino ino, uint64_t offset, std::string_view text) {
     return data->write(ino, offset, std::span(text.data(), text.size()), nullptr);
   }

@@ -123,13 +123,12 @@ Result<void> VolumeData::sync(Ino ino) {
 uint64_t VolumeData::length(Ino ino, uint64_t meta_length) const {
   auto file = writer_->find(ino);
   if (!file) return meta_length;
-  uint64_t end = file->end();
-  if (end >= meta_length) return end;
+  uint64_t known = std::max(file->end(), meta_length);
+  if (meta_length == 0 || file->committed_end(clock_.monotonic_ms()) <= known) return known;
   // The caller read the attributes before a commit that has just taken the data out of the buffers, or another client
   // made the file shorter: the database knows.
-  if (file->committed_end(clock_.monotonic_ms()) <= meta_length) return meta_length;
   auto attr = meta_.getattr(meta::Context{}, ino);
-  return attr ? std::max(end, attr->length) : meta_length;
+  return attr ? std::max(file->end(), attr->length) : known;
 }
 
 Time VolumeData::mtime(Ino ino, Time meta_mtime) const {
@@ -147,10 +146,7 @@ void VolumeData::invalidate(Ino ino, uint64_t offset, uint64_t size) {
   if (size == 0) return;
   uint64_t last = offset + size - 1 < offset ? UINT64_MAX : offset + size - 1;
   last = std::min(last, kMaxFileSize - 1) / kChunkSize;
-  uint64_t first = offset / kChunkSize;
-  // Many chunks: those the client knows are few, but asking for each of a petabyte takes long.
-  for (uint64_t chunk = first; chunk <= last && chunk - first < 65536; chunk++)
-    meta_.forget_chunk(ino, static_cast<ChunkIndex>(chunk));
+  meta_.forget_chunks(ino, static_cast<ChunkIndex>(offset / kChunkSize), static_cast<ChunkIndex>(last));
 }
 
 std::pair<uint64_t, uint64_t> VolumeData::cached() const {
