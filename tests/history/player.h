@@ -52,6 +52,7 @@ class Player {
   std::mt19937_64 random_;
   std::vector<meta::Client*> clients_;
   Model model_;
+  const bool trash_;
   std::vector<Handle> open_;
   const meta::Context root_;
 };
