@@ -9,6 +9,7 @@
 
 #include "engines.h"
 #include "meta/txn.h"
+#include "servers.h"
 
 namespace zest::meta {
 
@@ -612,6 +613,14 @@ TEST_P(EngineContract, PingAndSync) {
   EXPECT_TRUE(engine_->sync());
 }
 
+using testing_servers::MariadbServer;
+using testing_servers::PostgresServer;
+
+INSTANTIATE_TEST_SUITE_P(
+    Servers, EngineContract,
+    ::testing::Values(EngineUnderTest{"postgres", [] { return PostgresServer::shared().fresh_url(); }},
+                      EngineUnderTest{"mysql", [] { return MariadbServer::shared().fresh_url(); }}),
+    [](const auto& info) { return info.param.name; });
 INSTANTIATE_TEST_SUITE_P(Embedded, EngineContract,
                          ::testing::Values(EngineUnderTest{"memkv", fresh_memory_url},
                                            EngineUnderTest{"sqlite3", fresh_sqlite_url}),

@@ -4,12 +4,9 @@
 #include "base/log.h"
 #include "meta/engine/kv/kv_engine.h"
 #include "meta/engine/kv/memory.h"
-#if __has_include("meta/engine/sql/sql_engine.h")
 #include "meta/engine/sql/sql_engine.h"
-#define ZEST_HAS_SQL 1
-#endif
-#if __has_include("meta/engine/redis/redis_engine.h")
-#include "meta/engine/redis/redis_engine.h"
+#if __has_include("meta/engine/redis/engine.cc")
+#include "meta/engine/redis/engine.h"
 #define ZEST_HAS_REDIS 1
 #endif
 #include "meta/txn.h"
@@ -23,13 +20,12 @@ Result<std::unique_ptr<Engine>> open_engine(const std::string& url, const Engine
   std::string scheme = url.substr(0, end), rest = url.substr(end + 3);
   for (char& c : scheme) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   if (scheme == "memkv") return kv::make_kv_engine(kv::shared_memory_store(rest));
-#ifdef ZEST_HAS_SQL
   if (scheme == "sqlite3" || scheme == "sqlite") return sql::open_sqlite(rest, options);
-#endif
+  if (scheme == "postgres" || scheme == "postgresql") return sql::open_postgres(rest, options);
+  if (scheme == "mysql") return sql::open_mysql(rest, options);
 #ifdef ZEST_HAS_REDIS
-  if (scheme == "redis" || scheme == "rediss" || scheme == "unix") return redis::open_redis(url, options);
+  if (scheme == "redis" || scheme == "rediss" || scheme == "unix") return open_redis_engine(url, options);
 #endif
-  (void)options;
   return fail(EINVAL, "unknown metadata engine \"" + scheme + "\" in " + mask_secrets(url));
 }
 

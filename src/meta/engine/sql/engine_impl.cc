@@ -196,10 +196,21 @@ Result<void> SqlEngine::prepare() {
 Result<void> SqlEngine::reset() {
   ZEST_ASSIGN(auto texts, database_.texts());
   if (!texts->schema.volume) return {};
+  // The settings last: while they are there, a broken-off removal can be repeated.
   std::vector<std::string> drops;
-  for (const char* table : all_tables())
-    drops.push_back("DROP TABLE IF EXISTS " +
-                    quoted(database_.dialect(), table_name(database_.config().table_prefix, table)));
+  std::string others;
+  for (const char* table : all_tables()) {
+    auto name = quoted(database_.dialect(), table_name(database_.config().table_prefix, table));
+    if (std::string_view(table) == "setting") continue;
+    if (database_.dialect() == Dialect::kSqlite) {
+      drops.push_back("DROP TABLE IF EXISTS " + name);
+    } else {
+      others += (others.empty() ? "" : ",") + name;
+    }
+  }
+  if (!others.empty()) drops.push_back("DROP TABLE IF EXISTS " + others);
+  drops.push_back("DROP TABLE IF EXISTS " +
+                  quoted(database_.dialect(), table_name(database_.config().table_prefix, "setting")));
   ZEST_TRY(database_.define(drops, false));
   database_.forget_schema();
   return {};

@@ -139,18 +139,19 @@ void define(Dialect dialect, const std::string& prefix, const TableDef& def, std
     columns += column.more;
   }
   if (def.primary.size() > 1) columns += ", PRIMARY KEY (" + column_list(dialect, def.primary) + ")";
+  const std::string unique = def.unique_name ? quoted(dialect, "UQE_" + name + "_" + def.unique_name) : "";
+  const std::string index = def.index ? quoted(dialect, "IDX_" + name + "_" + def.index) : "";
+  if (dialect == Dialect::kMysql) {  // knows no IF NOT EXISTS for indexes, and takes long to add one
+    if (def.unique_name) columns += fmt::format(", UNIQUE KEY {} ({})", unique, column_list(dialect, def.unique));
+    if (def.index) columns += fmt::format(", KEY {} ({})", index, quoted(dialect, def.index));
+  }
   out.push_back(fmt::format("CREATE TABLE IF NOT EXISTS {} ({})", table, columns));
-  // MySQL knows no IF NOT EXISTS for indexes: there a second creation fails, which is no harm.
-  const char* unless = dialect == Dialect::kMysql ? "" : "IF NOT EXISTS ";
-  if (def.unique_name) {
-    out.push_back(fmt::format("CREATE UNIQUE INDEX {}{} ON {} ({})", unless,
-                              quoted(dialect, "UQE_" + name + "_" + def.unique_name), table,
+  if (dialect == Dialect::kMysql) return;
+  if (def.unique_name)
+    out.push_back(fmt::format("CREATE UNIQUE INDEX IF NOT EXISTS {} ON {} ({})", unique, table,
                               column_list(dialect, def.unique)));
-  }
-  if (def.index) {
-    out.push_back(fmt::format("CREATE INDEX {}{} ON {} ({})", unless, quoted(dialect, "IDX_" + name + "_" + def.index),
-                              table, quoted(dialect, def.index)));
-  }
+  if (def.index)
+    out.push_back(fmt::format("CREATE INDEX IF NOT EXISTS {} ON {} ({})", index, table, quoted(dialect, def.index)));
 }
 
 }  // namespace

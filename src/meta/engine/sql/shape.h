@@ -65,7 +65,6 @@ std::string table_name(const std::string& prefix, std::string_view table);  // "
 
 // CREATE TABLE and CREATE INDEX of a volume, in order.
 std::vector<std::string> creation(Dialect dialect, const std::string& prefix);
-// "Already there" is an answer that the creation of indexes may get from a racing client.
 std::vector<std::string> user_quota_creation(Dialect dialect, const std::string& prefix);
 std::string tier_addition(Dialect dialect, const std::string& prefix);
 // Every table that a volume may have.

@@ -1,11 +1,11 @@
 // Extended attributes and ACLs (semantics.md section 8).
-#include "files_fixture.h"
+#include "files/fixture.h"
 
 namespace zest::meta {
 namespace {
 
 class Xattr : public FilesTest {};
-FILES_ON_EVERY_ENGINE(Xattr);
+INSTANTIATE_TEST_SUITE_P(Engines, Xattr, ::testing::ValuesIn(engines_under_test()));
 
 TEST_P(Xattr, set_get_list_remove) {
   auto& c = client();
@@ -82,7 +82,7 @@ class AclOps : public FilesTest {
     return rule;
   }
 };
-FILES_ON_EVERY_ENGINE(AclOps);
+INSTANTIATE_TEST_SUITE_P(Engines, AclOps, ::testing::ValuesIn(engines_under_test()));
 
 TEST_P(AclOps, access_rule_shows_in_the_mode) {
   auto& c = client();

@@ -1,12 +1,12 @@
 // truncate and fallocate (semantics.md 7.2, 7.3; encodings.md 5.2).
 #include "base/bytes.h"
-#include "files_fixture.h"
+#include "files/fixture.h"
 
 namespace zest::meta {
 namespace {
 
 class Truncate : public FilesTest {};
-FILES_ON_EVERY_ENGINE(Truncate);
+INSTANTIATE_TEST_SUITE_P(Engines, Truncate, ::testing::ValuesIn(engines_under_test()));
 
 std::string bytes(std::string_view hex_digits) { return from_hex(hex_digits).value(); }
 

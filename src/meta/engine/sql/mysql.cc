@@ -1,0 +1,319 @@
+// MySQL and MariaDB by libmariadb: all statements of a call go out as one text, and stop at the first that fails.
+//
+// Bytes travel as hexadecimal literals, so nothing needs escaping and no character set touches them.
+#include <fmt/format.h>
+#include <mysql.h>
+
+#include <algorithm>
+#include <mutex>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "base/units.h"
+#include "meta/engine/sql/engine_impl.h"
+#include "meta/engine/sql/sql_engine.h"
+
+namespace zest::meta::sql {
+namespace {
+
+constexpr unsigned kCrServerGone = 2006, kCrServerLost = 2013;
+
+struct MysqlOptions {
+  std::string user, password, host, socket, database;
+  unsigned port = 3306;
+  unsigned connect_timeout_s = 10, read_timeout_s = 60, write_timeout_s = 60;
+  std::string tls;  // "", "true", "skip-verify", "preferred"
+  std::vector<std::string> settings;
+};
+
+std::string literal(const Param& p) {
+  switch (p.type) {
+    case Param::Type::kNull: return "NULL";
+    case Param::Type::kInt: return std::to_string(p.i);
+    case Param::Type::kText: return p.s.empty() ? "''" : "_utf8mb4 x'" + to_hex(p.s) + "'";
+    case Param::Type::kBlob: return "x'" + to_hex(p.s) + "'";
+  }
+  return {};
+}
+
+void render(const Statement& statement, std::string& out) {
+  size_t next = 0;
+  for (char c : statement.text->sql) {
+    if (c == '?' && next < statement.params.size()) {
+      out += literal(statement.params[next++]);
+    } else {
+      out.push_back(c);
+    }
+  }
+}
+
+Error classify(unsigned number, std::string text) {
+  switch (number) {
+    case 1213:
+    case 1205:
+    case 1062:
+    case 1690:
+    case 1020:
+    case 1412:
+    case 1637: return {EAGAIN, Fault::kConflict, std::move(text)};
+    case 1040:
+    case 1053:
+    case 1203:
+    case 1290:
+    case 1317:
+    case 1792:
+    case 1836:
+    case 1927: return {EIO, Fault::kUnavailable, std::move(text)};
+    case 1146:
+    case 1054: return {ENOENT, Fault::kPlain, std::move(text)};
+    case 1264:
+    case 1300:
+    case 1366:
+    case 1406: return {EINVAL, Fault::kPlain, std::move(text)};
+    case 1021:
+    case 1114: return {ENOSPC, Fault::kPlain, std::move(text)};
+    case 1044:
+    case 1045:
+    case 1142:
+    case 1698: return {EACCES, Fault::kPlain, std::move(text)};
+    default: return {EIO, number >= 2000 && number < 3000 ? Fault::kUnavailable : Fault::kPlain, std::move(text)};
+  }
+}
+
+bool is_number(enum enum_field_types type) {
+  switch (type) {
+    case MYSQL_TYPE_TINY:
+    case MYSQL_TYPE_SHORT:
+    case MYSQL_TYPE_LONG:
+    case MYSQL_TYPE_LONGLONG:
+    case MYSQL_TYPE_INT24:
+    case MYSQL_TYPE_DECIMAL:
+    case MYSQL_TYPE_NEWDECIMAL: return true;
+    default: return false;
+  }
+}
+
+class MysqlConnection : public Connection {
+ public:
+  explicit MysqlConnection(MYSQL* db) : db_(db) {}
+  ~MysqlConnection() override { mysql_close(db_); }
+
+  Result<std::vector<Rows>> run(std::span<const Statement> statements, Mode mode) override;
+  Result<Rows> define(const std::string& sql) override;
+  bool healthy() const override { return !broken_; }
+
+ private:
+  // Sends the text and reads the answers of its statements; those from `skip` on go to `rows`.
+  Result<void> exchange(const std::string& text, size_t skip, std::span<Rows> rows, Mode mode);
+  Result<void> take_result(Rows* rows, Mode mode);
+  std::unexpected<Error> error(Mode mode);
+
+  MYSQL* const db_;
+  bool broken_ = false;
+};
+
+std::unexpected<Error> MysqlConnection::error(Mode mode) {
+  const unsigned number = mysql_errno(db_);
+  std::string text = fmt::format("MySQL: {} ({})", mysql_error(db_), number);
+  if (number == kCrServerGone || number == kCrServerLost) {
+    broken_ = true;
+    bool unknown = mode == Mode::kCommit && number == kCrServerLost;
+    return fail(EIO, unknown ? Fault::kUnknownOutcome : Fault::kUnavailable, std::move(text));
+  }
+  Error error = classify(number, std::move(text));
+  if (error.fault == Fault::kUnavailable) broken_ = true;
+  return fail(std::move(error));
+}
+
+Result<void> MysqlConnection::take_result(Rows* rows, Mode mode) {
+  MYSQL_RES* result = mysql_store_result(db_);
+  if (!result) {
+    if (mysql_field_count(db_) != 0) return error(mode);
+    if (rows) rows->affected = static_cast<int64_t>(mysql_affected_rows(db_));
+    return {};
+  }
+  if (rows) {
+    rows->width = mysql_num_fields(result);
+    rows->affected = static_cast<int64_t>(mysql_num_rows(result));
+    MYSQL_FIELD* fields = mysql_fetch_fields(result);
+    while (MYSQL_ROW row = mysql_fetch_row(result)) {
+      unsigned long* lengths = mysql_fetch_lengths(result);
+      for (size_t i = 0; i < rows->width; i++) {
+        if (!row[i]) {
+          rows->cells.emplace_back();
+        } else if (is_number(fields[i].type)) {
+          rows->cells.emplace_back(parse_int(std::string_view(row[i], lengths[i])).value_or(0));
+        } else {
+          rows->cells.emplace_back(std::string(row[i], lengths[i]));
+        }
+      }
+    }
+  }
+  mysql_free_result(result);
+  return {};
+}
+
+Result<void> MysqlConnection::exchange(const std::string& text, size_t skip, std::span<Rows> rows, Mode mode) {
+  if (mysql_real_query(db_, text.data(), text.size()) != 0) return error(mode);
+  for (size_t at = 0;; at++) {
+    ZEST_TRY(take_result(at >= skip && at - skip < rows.size() ? &rows[at - skip] : nullptr, mode));
+    int more = mysql_next_result(db_);
+    if (more > 0) return error(mode);
+    if (more < 0) return {};
+  }
+}
+
+Result<std::vector<Rows>> MysqlConnection::run(std::span<const Statement> statements, Mode mode) {
+  std::vector<Rows> rows(statements.size());
+  std::string text;
+  size_t skip = 0;
+  if (mode == Mode::kCommit) {
+    text = "START TRANSACTION;";
+    skip = 1;
+  } else if (statements.size() > 1) {
+    text = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY;";
+    skip = 2;
+  }
+  for (size_t i = 0; i < statements.size(); i++) {
+    if (i > 0) text.push_back(';');
+    render(statements[i], text);
+  }
+  if (skip > 0) text += ";COMMIT";
+  auto done = exchange(text, skip, rows, mode);
+  if (done) return rows;
+  if (!broken_ && skip > 0 && mysql_query(db_, "ROLLBACK") != 0) broken_ = true;
+  return fail(std::move(done.error()));
+}
+
+Result<Rows> MysqlConnection::define(const std::string& sql) {
+  Rows rows;
+  auto done = exchange(sql, 0, std::span(&rows, 1), Mode::kRead);
+  if (done) return rows;
+  const unsigned number = mysql_errno(db_);
+  if (number == 1061 || number == 1060) return rows;  // the index or column is there already
+  return fail(std::move(done.error()));
+}
+
+class MysqlDriver : public Driver {
+ public:
+  explicit MysqlDriver(MysqlOptions options) : options_(std::move(options)) {}
+  Dialect dialect() const override { return Dialect::kMysql; }
+  Result<std::unique_ptr<Connection>> connect(bool create) override;
+
+ private:
+  const MysqlOptions options_;
+};
+
+Result<std::unique_ptr<Connection>> MysqlDriver::connect(bool) {
+  static std::once_flag initialised;
+  std::call_once(initialised, [] { mysql_library_init(0, nullptr, nullptr); });
+  MYSQL* db = mysql_init(nullptr);
+  if (!db) return fail(ENOMEM);
+  auto connection = std::make_unique<MysqlConnection>(db);
+  mysql_options(db, MYSQL_OPT_CONNECT_TIMEOUT, &options_.connect_timeout_s);
+  mysql_options(db, MYSQL_OPT_READ_TIMEOUT, &options_.read_timeout_s);
+  mysql_options(db, MYSQL_OPT_WRITE_TIMEOUT, &options_.write_timeout_s);
+  mysql_options(db, MYSQL_SET_CHARSET_NAME, "utf8mb4");
+  const my_bool enforce = options_.tls == "true" || options_.tls == "skip-verify", verify = options_.tls == "true";
+  if (enforce) mysql_options(db, MYSQL_OPT_SSL_ENFORCE, &enforce);
+  if (enforce) mysql_options(db, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &verify);
+  const char* host = options_.socket.empty() ? options_.host.c_str() : nullptr;
+  const char* socket = options_.socket.empty() ? nullptr : options_.socket.c_str();
+  // "localhost" would mean the default socket to the library, whatever the port.
+  if (host && options_.host == "localhost") host = "127.0.0.1";
+  if (!mysql_real_connect(db, host, options_.user.c_str(), options_.password.c_str(), options_.database.c_str(),
+                          options_.port, socket, CLIENT_MULTI_STATEMENTS | CLIENT_MULTI_RESULTS | CLIENT_FOUND_ROWS))
+    return fail(classify(mysql_errno(db), fmt::format("MySQL: {} ({})", mysql_error(db), mysql_errno(db))));
+  ZEST_TRY(connection->define("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"));
+  ZEST_TRY(connection->define(
+      "SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',autocommit=1,innodb_lock_wait_timeout=10"));
+  for (const auto& setting : options_.settings) ZEST_TRY(connection->define(setting));
+  return connection;
+}
+
+// "tcp(host:port)", "(host:port)", "unix(/path)".
+Result<void> parse_address(std::string_view address, MysqlOptions& out) {
+  const size_t open = address.find('(');
+  if (open == std::string_view::npos || !address.ends_with(')'))
+    return fail(EINVAL, "the address in a MySQL URL stands in parentheses: user@(host:3306)/database");
+  const std::string_view protocol = address.substr(0, open),
+                         inside = address.substr(open + 1, address.size() - open - 2);
+  if (protocol == "unix") {
+    out.socket = inside;
+    return {};
+  }
+  if (!protocol.empty() && protocol != "tcp") return fail(EINVAL, "a MySQL URL knows tcp() and unix()");
+  const size_t colon = inside.rfind(':');
+  const bool has_port = colon != std::string_view::npos && inside.find(']', colon) == std::string_view::npos;
+  out.host = inside.substr(0, has_port ? colon : inside.size());
+  if (out.host.starts_with('[') && out.host.ends_with(']')) out.host = out.host.substr(1, out.host.size() - 2);
+  if (!has_port) return {};
+  auto port = parse_uint(inside.substr(colon + 1));
+  if (!port || *port == 0 || *port > 65535) return fail(EINVAL, "the port in the MySQL URL is no number of a port");
+  out.port = static_cast<unsigned>(*port);
+  return {};
+}
+
+Result<void> take_parameters(const std::map<std::string, std::string>& query, MysqlOptions& out) {
+  auto seconds = [](const std::string& value, unsigned& out) -> Result<void> {
+    auto ms = parse_duration_ms(value);
+    if (!ms) return fail(EINVAL, "a timeout in the MySQL URL is no duration");
+    out = static_cast<unsigned>((*ms + 999) / 1000);
+    return {};
+  };
+  for (const auto& [key, value] : query) {
+    if (key == "tls") {
+      out.tls = value;
+    } else if (key == "timeout") {
+      ZEST_TRY(seconds(value, out.connect_timeout_s));
+    } else if (key == "readTimeout") {
+      ZEST_TRY(seconds(value, out.read_timeout_s));
+    } else if (key == "writeTimeout") {
+      ZEST_TRY(seconds(value, out.write_timeout_s));
+    } else {
+      // What concerns another client library means nothing here; the rest are variables of the server.
+      bool of_library = false;
+      for (const char* name :
+           {"charset", "collation", "maxAllowedPacket", "interpolateParams", "clientFoundRows", "compress", "parseTime",
+            "loc", "multiStatements", "allowNativePasswords", "checkConnLiveness", "rejectReadOnly"})
+        of_library |= key == name;
+      if (of_library) continue;
+      for (char c : key)
+        if (!std::isalnum(static_cast<unsigned char>(c)) && c != '_')
+          return fail(EINVAL, "a parameter of the MySQL URL has an odd name");
+      for (char c : value)
+        if (c == ';') return fail(EINVAL, "a parameter of the MySQL URL holds a semicolon");
+      out.settings.push_back("SET " + key + "=" + value);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> open_mysql(const std::string& rest, const EngineOptions& options) {
+  MysqlOptions mysql;
+  // A password may hold anything, also '@' '/' and '?': the address is looked for from the end.
+  const size_t at = rest.rfind('@');
+  const size_t address = at == std::string::npos ? 0 : at + 1, close = rest.find(")/", address);
+  if (close == std::string::npos) return fail(EINVAL, "a MySQL URL reads user:password@(host:3306)/database");
+  ZEST_TRY(parse_address(std::string_view(rest).substr(address, close + 1 - address), mysql));
+  const size_t question = std::min(rest.find('?', close), rest.size());
+  mysql.database = percent_decode(std::string_view(rest).substr(close + 2, question - close - 2));
+  if (mysql.database.empty()) return fail(EINVAL, "the MySQL URL names no database");
+  if (at != std::string::npos) {
+    const std::string user = rest.substr(0, at);
+    const size_t colon = std::min(user.find(':'), user.size());
+    mysql.user = user.substr(0, colon);
+    mysql.password = percent_decode(std::string_view(user).substr(std::min(colon + 1, user.size())));
+  }
+  if (mysql.password.empty()) {
+    ZEST_ASSIGN(mysql.password, password_of_environment());
+  }
+  auto query = parse_query(std::string_view(rest).substr(std::min(question + 1, rest.size())));
+  ZEST_ASSIGN(auto config, take_config(query, "mysql", options));
+  ZEST_TRY(take_parameters(query, mysql));
+  return std::make_unique<SqlEngine>(std::make_unique<MysqlDriver>(std::move(mysql)), std::move(config));
+}
+
+}  // namespace zest::meta::sql
