@@ -80,6 +80,8 @@ Result<void> DestroyCommand::delete_objects(object::Storage& store) {
   std::sort(folders.rbegin(), folders.rend());
   for (auto& folder : folders)
     if (auto removed = store.remove(folder); !removed) log_debug("cannot remove folder " + folder);
+  if (auto removed = object::remove_folders(store, ""); !removed)
+    log_debug("cannot remove empty folders: " + removed.error().message());
   log_info(fmt::format("Deleted {} objects", deleted.load()));
   if (failed) log_error(fmt::format("{} objects are failed to delete, please do it manually.", failed.load()));
   return {};

@@ -90,7 +90,15 @@ bool Jobs::session_alive() const {
 }
 
 Result<void> Jobs::refresh() {
+  const uint64_t begun = beats_;
   std::lock_guard lock(refreshing_);
+  if (beats_ != begun) return last_beat_;
+  beats_++;
+  last_beat_ = beat();
+  return last_beat_;
+}
+
+Result<void> Jobs::beat() {
   ZEST_TRY(renew_session());
   ZEST_TRY(reload_format());
   if (left_) return {};

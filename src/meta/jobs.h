@@ -23,6 +23,8 @@ class Jobs {
   // Waits for what runs; long work sees stopping() and ends soon.
   void stop();
   // One heartbeat, as the job does it: renews the session, reads settings, counters and quotas, cleans stale sessions.
+  // Callers that come while one is under way share the next one, so that a database that does not answer holds each of
+  // them up for two heartbeats at most.
   Result<void> refresh();
   // True when this client may still write: it has renewed its session before others may clean up after it. Both the
   // monotonic and the wall clock must say so: a machine that slept, or whose clock was put forward, asks the database
@@ -33,6 +35,7 @@ class Jobs {
   const std::atomic<bool>& stopping() const { return stopping_; }
 
  private:
+  Result<void> beat();
   Result<void> renew_session();
   Result<void> reload_format();
   void leave_volume(const std::string& why);
@@ -45,6 +48,8 @@ class Jobs {
   Meta* meta_ = nullptr;
   std::string info_;
   std::mutex refreshing_;
+  std::atomic<uint64_t> beats_{0};  // begun
+  Result<void> last_beat_;          // how it ended; under refreshing_
   std::atomic<int64_t> renewed_ms_{0}, renewed_sec_{0};
   std::atomic<bool> stopping_{false};
   bool left_ = false;  // must_exit was told

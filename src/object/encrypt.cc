@@ -17,14 +17,21 @@ class Encrypt : public Decorator {
   Limits limits() const override { return {}; }
 
   Result<std::string> get(const std::string& key, uint64_t offset, uint64_t size) override {
-    ZEST_ASSIGN(std::string plain, whole(key));
+    ZEST_ASSIGN(std::string sealed, inner_->get(key));
+    ZEST_ASSIGN(std::string plain, opened(key, std::move(sealed)));
     if (offset >= plain.size()) return std::string();
     if (offset == 0 && size >= plain.size()) return plain;
     return plain.substr(offset, size);
   }
 
   Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer) override {
-    ZEST_ASSIGN(std::string plain, whole(key));
+    ZEST_ASSIGN(std::string sealed, inner_->get(key));
+    if (offset == 0 && !in_the_clear(key, sealed)) {
+      auto size = envelope_->unseal_into(sealed, buffer);
+      if (size) return size;
+      if (size.error().code != ERANGE) return name(key, std::move(size.error()));
+    }
+    ZEST_ASSIGN(std::string plain, opened(key, std::move(sealed)));
     if (offset >= plain.size()) return size_t{0};
     return plain.copy(buffer.data(), buffer.size(), offset);
   }
@@ -49,11 +56,14 @@ class Encrypt : public Decorator {
     return fail(std::move(error));
   }
 
-  Result<std::string> whole(const std::string& key) {
-    ZEST_ASSIGN(std::string sealed, inner_->get(key));
+  static bool in_the_clear(const std::string& key, const std::string& body) {
     // Large metadata backups of other clients went around encryption.
-    if (key.starts_with("meta/") && sealed.starts_with("\x1f\x8b")) return sealed;
-    if (key.ends_with('/') && sealed.empty()) return sealed;  // a folder of a file-like store
+    if (key.starts_with("meta/") && body.starts_with("\x1f\x8b")) return true;
+    return key.ends_with('/') && body.empty();  // a folder of a file-like store
+  }
+
+  Result<std::string> opened(const std::string& key, std::string sealed) {
+    if (in_the_clear(key, sealed)) return sealed;
     auto plain = envelope_->unseal(sealed);
     if (!plain) return name(key, std::move(plain.error()));
     return plain;

@@ -100,27 +100,50 @@ class RsaEnvelope : public Envelope {
   }
 
   Result<std::string> unseal(std::string_view sealed) const override {
-    ByteReader reader(sealed);
-    size_t wrapped_size = reader.be16(), nonce_size = reader.u8();
-    auto wrapped = reader.bytes(wrapped_size);
-    auto nonce = reader.bytes(nonce_size);
-    if (!reader.ok() || nonce_size != kNonce || reader.left() < kTag)
-      return fail(EIO, "decrypt: " + std::to_string(sealed.size()) + " bytes that are no encrypted object");
-    DataKey data_key;
-    if (!unwrap(wrapped, data_key)) return fail(EIO, "decrypt: the object was encrypted with another key");
-    auto body = reader.bytes(reader.left() - kTag);
-    auto tag = reader.bytes(kTag);
+    ZEST_ASSIGN(auto parts, split(sealed));
     std::string plain;
-    bool good = false;
-    plain.resize_and_overwrite(body.size(), [&](char* buffer, size_t) {
-      good = decrypt(data_key, in(nonce), body, tag, buffer);
-      return good ? body.size() : 0;
+    Result<size_t> size = size_t{0};
+    plain.resize_and_overwrite(parts.body.size(), [&](char* buffer, size_t) {
+      size = open_parts(parts, buffer);
+      return size.value_or(0);
     });
-    if (!good) return fail(EIO, "decrypt: the object is damaged");
+    if (!size) return fail(std::move(size.error()));
     return plain;
   }
 
+  Result<size_t> unseal_into(std::string_view sealed, std::span<char> into) const override {
+    ZEST_ASSIGN(auto parts, split(sealed));
+    if (parts.body.size() > into.size()) return fail(ERANGE);
+    return open_parts(parts, into.data());
+  }
+
  private:
+  struct Parts {
+    std::string_view wrapped, nonce, body, tag;
+  };
+
+  static Result<Parts> split(std::string_view sealed) {
+    ByteReader reader(sealed);
+    size_t wrapped_size = reader.be16(), nonce_size = reader.u8();
+    Parts parts;
+    parts.wrapped = reader.bytes(wrapped_size);
+    parts.nonce = reader.bytes(nonce_size);
+    if (!reader.ok() || nonce_size != kNonce || reader.left() < kTag)
+      return fail(EIO, "decrypt: " + std::to_string(sealed.size()) + " bytes that are no encrypted object");
+    parts.body = reader.bytes(reader.left() - kTag);
+    parts.tag = reader.bytes(kTag);
+    return parts;
+  }
+
+  // The body's size; `to` has room for it.
+  Result<size_t> open_parts(const Parts& parts, char* to) const {
+    DataKey data_key;
+    if (!unwrap(parts.wrapped, data_key)) return fail(EIO, "decrypt: the object was encrypted with another key");
+    if (!decrypt(data_key, in(parts.nonce), parts.body, parts.tag, to))
+      return fail(EIO, "decrypt: the object is damaged");
+    return parts.body.size();
+  }
+
   KeyCtx oaep(int (*init)(EVP_PKEY_CTX*)) const {
     KeyCtx ctx(EVP_PKEY_CTX_new(key_.get(), nullptr));
     if (!ctx || init(ctx.get()) <= 0 || EVP_PKEY_CTX_set_rsa_padding(ctx.get(), RSA_PKCS1_OAEP_PADDING) <= 0 ||

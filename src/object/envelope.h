@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -23,6 +24,8 @@ class Envelope {
   virtual Result<std::string> seal(std::string_view plain) const = 0;
   // EIO for what was changed, cut, or sealed by another key.
   virtual Result<std::string> unseal(std::string_view sealed) const = 0;
+  // The same into a buffer, which must hold it: ERANGE when it does not. After an error the buffer's content is void.
+  virtual Result<size_t> unseal_into(std::string_view sealed, std::span<char> into) const = 0;
 };
 
 }  // namespace zest::object

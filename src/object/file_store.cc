@@ -97,9 +97,14 @@ class FileStore : public Storage {
     uint64_t stored = 0;
     Fd fd(open_object(key, stored));
     if (fd.get() < 0) return open_error(key);
-    if (offset < stored) body.resize(std::min(size, stored - offset));
-    ZEST_ASSIGN(size_t got, read_all(fd.get(), key, offset, body));
-    if (got < body.size()) return fail(EIO, Fault::kUnavailable, "get " + key + ": file was cut while it was read");
+    size_t wanted = offset < stored ? std::min(size, stored - offset) : 0;
+    Result<size_t> got = size_t{0};
+    body.resize_and_overwrite(wanted, [&](char* buffer, size_t) {
+      got = read_all(fd.get(), key, offset, {buffer, wanted});
+      return got.value_or(0);
+    });
+    if (!got) return fail(std::move(got.error()));
+    if (*got < wanted) return fail(EIO, Fault::kUnavailable, "get " + key + ": file was cut while it was read");
     return body;
   }
 

@@ -36,6 +36,7 @@ class HttpStub {
   using Handler = std::function<Reply(const Request&)>;
 
   explicit HttpStub(Handler handler) : handler_(std::move(handler)) {
+    ::setenv("no_proxy", "127.0.0.1", 1);
     listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in address = {};
     address.sin_family = AF_INET;

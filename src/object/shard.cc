@@ -44,7 +44,11 @@ class Shards : public Storage {
   Result<void> put(const std::string& key, std::string_view body, std::string_view storage_class) override {
     return of(key).put(key, body, storage_class);
   }
-  Result<void> remove(const std::string& key) override { return of(key).remove(key); }
+  Result<void> remove(const std::string& key) override {
+    if (!key.ends_with('/')) return of(key).remove(key);
+    for (auto& store : stores_) ZEST_TRY(store->remove(key));  // folders stand wherever something was below them
+    return {};
+  }
 
   std::vector<std::pair<std::string, Error>> remove_many(std::span<const std::string> keys) override {
     std::vector<std::vector<std::string>> groups(stores_.size());

@@ -48,4 +48,15 @@ Result<void> list_all(Storage& storage, const std::string& prefix, const std::fu
   return {};
 }
 
+Result<void> remove_folders(Storage& storage, const std::string& prefix) {
+  std::string token;
+  do {
+    ZEST_ASSIGN(ListPage page, storage.list(prefix, {}, token, 1000, "/"));
+    for (const auto& entry : page.objects)
+      if (entry.is_dir && entry.key != prefix) ZEST_TRY(remove_folders(storage, entry.key));
+    token = std::move(page.next);
+  } while (!token.empty());
+  return storage.remove(prefix);
+}
+
 }  // namespace zest::object

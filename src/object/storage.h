@@ -79,4 +79,7 @@ class Storage {
 // Calls `each` for every object below the prefix, in order, page by page; stops when it gives false.
 Result<void> list_all(Storage&, const std::string& prefix, const std::function<bool(const ObjectInfo&)>& each);
 
+// Removes the empty folders that file-like stores keep below `prefix` (empty, or ending '/'), and the prefix's own.
+Result<void> remove_folders(Storage&, const std::string& prefix);
+
 }  // namespace zest::object

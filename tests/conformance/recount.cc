@@ -5,6 +5,8 @@
 #include <map>
 #include <set>
 
+#include "volume/slice.h"
+
 namespace zest::conformance {
 
 namespace {
@@ -153,6 +155,31 @@ void check_sums(Volume& v) {
   }
 }
 
+// References of slices: one for each record of a chunk and for each entry of a list of delayed slices.
+void check_slices(Engine& engine, Volume& v) {
+  std::map<Key, int64_t> counted;
+  scan<std::string>(engine, v, Table::kChunks, [&](const Key& key, const std::string& records) {
+    auto slices = decode_slices(records);
+    if (!slices) return v.differ("chunk {} of inode {} is broken", key.b, key.a);
+    for (const auto& slice : *slices)
+      if (raw(slice.id) != 0) counted[Key::slice_ref(slice.id, slice.size)]++;
+  });
+  scan<std::string>(engine, v, Table::kDelSlicesTable, [&](const Key& key, const std::string& records) {
+    auto keys = decode_slice_keys(records);
+    if (!keys) return v.differ("the delayed slices of {} are broken", key.a);
+    for (const auto& slice : *keys) counted[Key::slice_ref(slice.id, slice.size)]++;
+  });
+  std::map<Key, int64_t> stored;
+  scan<int64_t>(engine, v, Table::kSliceRefs, [&](const Key& key, int64_t refs) { stored[key] = refs; });
+  for (const auto& [key, refs] : counted) {
+    auto it = stored.find(key);
+    const int64_t has = it == stored.end() ? engine.absent_ref() : it->second;
+    if (has != refs) v.differ("slice {} of {} bytes has {} references, counted {}", key.a, key.b, has, refs);
+  }
+  for (const auto& [key, refs] : stored)
+    if (refs > 0 && !counted.contains(key)) v.differ("slice {} has {} references, counted none", key.a, refs);
+}
+
 }  // namespace
 
 std::vector<std::string> recount(Engine& engine) {
@@ -161,6 +188,7 @@ std::vector<std::string> recount(Engine& engine) {
   check_orphans(volume);
   check_counters(volume);
   check_sums(volume);
+  check_slices(engine, volume);
   return volume.differences;
 }
 

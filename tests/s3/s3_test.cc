@@ -121,6 +121,7 @@ TEST(S3, LongListings) {
 
 int main(int argc, char** argv) {
   testing::InitGoogleTest(&argc, argv);
+  ::setenv("no_proxy", "127.0.0.1", 1);
   zest::object::Weed weed;
   if (!weed.start()) return 1;
   zest::object::server = &weed;

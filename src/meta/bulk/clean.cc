@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/log.h"
 #include "base/threads.h"
@@ -14,20 +15,21 @@ namespace zest::meta {
 
 namespace {
 
-constexpr size_t kBatch = 10'000;  // records gathered before they are worked on
+constexpr size_t kBatch = 50'000;    // records gathered before they are worked on
+constexpr size_t kMaxFailed = 1000;  // then something is wrong with the storage, not with single slices
 constexpr size_t kDeleteThreads = 10;
 
 void warn(const char* what, uint64_t id, const Error& error) {
   log_warning(fmt::format("{} {}: {}", what, id, error.message()));
 }
 
-// Gathers the keys of a table for which `wanted` holds, after those that were gathered before, and works on them:
-// nothing is changed while a scan is under way. Ends when a scan finds nothing that was not tried.
+// Gathers keys of a table for which `wanted` holds and works on them, again until a scan finds no more: nothing is
+// changed while a scan is under way. work() gives true when the record is gone, or is not wanted any more.
 using Record = std::pair<Key, int64_t>;
 Result<void> in_batches(State& state, Table table, const Limits& limits,
                         const std::function<bool(const Key&, const Value&)>& wanted,
                         const std::function<bool(const Record&)>& work) {
-  std::map<Key, int64_t> failed;  // so that what cannot be done is not tried again and again
+  std::set<Key> failed;  // not tried again
   uint64_t done = 0;
   while (true) {
     std::vector<Record> batch;
@@ -38,11 +40,11 @@ Result<void> in_batches(State& state, Table table, const Limits& limits,
       return batch.size() < kBatch && !limits.over();
     }));
     for (const auto& record : batch) {
-      if (limits.over() || done >= limits.max || failed.size() >= kBatch) return {};
+      if (limits.over() || done >= limits.max || failed.size() >= kMaxFailed) return {};
       if (work(record))
         done++;
       else
-        failed.insert(record);
+        failed.insert(record.first);
     }
     if (batch.size() < kBatch) return {};
   }
@@ -135,6 +137,7 @@ Result<uint64_t> clean_deleted_files(Meta& meta, int64_t older_than_sec, const L
 Result<uint64_t> clean_slices(Meta& meta, const Limits& limits) {
   State& state = meta.state();
   ZEST_TRY(state.writable());
+  if (!state.data || state.options.max_deletes <= 0) return uint64_t{0};
   const int64_t plain = state.engine->absent_ref();
   uint64_t removed = 0;
   ZEST_TRY(in_batches(

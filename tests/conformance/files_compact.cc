@@ -1,11 +1,11 @@
 // Compaction, references, delayed slices (semantics.md 13; encodings.md 5.4, 14.2).
 #include "base/bytes.h"
-#include "files/fixture.h"
+#include "files_fixture.h"
 
 namespace zest::meta {
 namespace {
 
-class Compact : public FilesTest {
+class Compaction : public FilesTest {
  protected:
   // Six overlapping writes: encodings.md 5.1. Gives what the file shows.
   std::string overlapping(Client& c, Ino f) {
@@ -18,9 +18,9 @@ class Compact : public FilesTest {
     return shown;
   }
 };
-INSTANTIATE_TEST_SUITE_P(Engines, Compact, ::testing::ValuesIn(engines_under_test()));
+FILES_ON_EVERY_ENGINE(Compaction);
 
-TEST_P(Compact, overlapping_writes_become_one_record) {
+TEST_P(Compaction, overlapping_writes_become_one_record) {
   auto& c = client();
   Ino f = c.file("f");
   std::string shown = overlapping(c, f);
@@ -42,7 +42,7 @@ TEST_P(Compact, overlapping_writes_become_one_record) {
   EXPECT_FALSE(*again);
 }
 
-TEST_P(Compact, with_trash_the_old_slices_are_kept) {
+TEST_P(Compaction, with_trash_the_old_slices_are_kept) {
   set_format([](Format& format) { format.trash_days = 1; });
   auto& c = client();
   Ino f = c.file("f");
@@ -73,7 +73,7 @@ TEST_P(Compact, with_trash_the_old_slices_are_kept) {
   EXPECT_EQ(c.get(f), shown.substr(0, 12000));
 }
 
-TEST_P(Compact, big_leading_slices_stay) {
+TEST_P(Compaction, big_leading_slices_stay) {
   auto& c = client();
   Ino f = c.file("f");
   ASSERT_OK(c.put(f, 0, std::string(4 << 20, 'B')));
@@ -88,7 +88,7 @@ TEST_P(Compact, big_leading_slices_stay) {
   EXPECT_EQ(c.get(f, (4 << 20) - 10, 20), std::string(10, 'B') + std::string(10, 's'));
 }
 
-TEST_P(Compact, records_appended_meanwhile_stay) {
+TEST_P(Compaction, records_appended_meanwhile_stay) {
   auto& c = client();
   auto other = connect();
   Ino f = c.file("f");
@@ -101,7 +101,7 @@ TEST_P(Compact, records_appended_meanwhile_stay) {
   EXPECT_EQ(c.get(f), shown.replace(100, 4, "late"));
 }
 
-TEST_P(Compact, loses_against_another_compaction) {
+TEST_P(Compaction, loses_against_another_compaction) {
   auto& c = client();
   auto other = connect();
   Ino f = c.file("f");
@@ -116,7 +116,7 @@ TEST_P(Compact, loses_against_another_compaction) {
   EXPECT_EQ(data_.ids().size(), 1u);  // the wasted slice is gone
 }
 
-TEST_P(Compact, missing_objects_change_nothing) {
+TEST_P(Compaction, missing_objects_change_nothing) {
   auto& c = client();
   Ino f = c.file("f");
   overlapping(c, f);
@@ -128,7 +128,7 @@ TEST_P(Compact, missing_objects_change_nothing) {
   EXPECT_EQ(c.records(f, 0), before);
 }
 
-TEST_P(Compact, a_read_of_many_pieces_starts_it) {
+TEST_P(Compaction, a_read_of_many_pieces_starts_it) {
   auto& c = client();
   Ino f = c.file("f");
   std::string shown = overlapping(c, f);
@@ -138,7 +138,7 @@ TEST_P(Compact, a_read_of_many_pieces_starts_it) {
   EXPECT_EQ(c.get(f), shown);
 }
 
-TEST_P(Compact, every_hundredth_record_starts_it) {
+TEST_P(Compaction, every_hundredth_record_starts_it) {
   auto& c = client();
   Ino f = c.file("f");
   for (int i = 0; i < 98; i++) ASSERT_OK(c.put(f, static_cast<uint64_t>(i) * 1000, std::string(1000, 'x')));
@@ -150,7 +150,7 @@ TEST_P(Compact, every_hundredth_record_starts_it) {
   EXPECT_EQ(c.get(f), std::string(99'000, 'x'));
 }
 
-TEST_P(Compact, a_very_long_list_is_compacted_before_the_write_returns) {
+TEST_P(Compaction, a_very_long_list_is_compacted_before_the_write_returns) {
   auto& c = client();
   Ino f = c.file("f");
   std::string list;

@@ -1,12 +1,12 @@
 // truncate and fallocate (semantics.md 7.2, 7.3; encodings.md 5.2).
 #include "base/bytes.h"
-#include "files/fixture.h"
+#include "files_fixture.h"
 
 namespace zest::meta {
 namespace {
 
 class Truncate : public FilesTest {};
-INSTANTIATE_TEST_SUITE_P(Engines, Truncate, ::testing::ValuesIn(engines_under_test()));
+FILES_ON_EVERY_ENGINE(Truncate);
 
 std::string bytes(std::string_view hex_digits) { return from_hex(hex_digits).value(); }
 

@@ -1,11 +1,11 @@
 // statfs (semantics.md 10.1).
-#include "files/fixture.h"
+#include "files_fixture.h"
 
 namespace zest::meta {
 namespace {
 
 class Statfs : public FilesTest {};
-INSTANTIATE_TEST_SUITE_P(Engines, Statfs, ::testing::ValuesIn(engines_under_test()));
+FILES_ON_EVERY_ENGINE(Statfs);
 
 TEST_P(Statfs, without_limits) {
   auto& c = client();

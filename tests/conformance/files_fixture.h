@@ -1,18 +1,16 @@
-// A fresh volume and clients of it, on each engine that works without a server.
+// A fresh volume, clients of it and the data of its slices, on each engine; everything is counted anew at the end.
 #pragma once
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
-#include <unistd.h>
-#include <atomic>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "base/bytes.h"
-#include "files/memory_data.h"
+#include "engines.h"
+#include "memory_data.h"
 #include "meta/state.h"
 
 namespace zest::meta {
@@ -69,12 +67,12 @@ class Client {
   void settle();
 
  private:
-  std::optional<std::string> show(const ChunkView& view, uint64_t end);
+  std::optional<std::string> show(const ChunkView& view, uint64_t begin, uint64_t end);
   MemoryData& data_;
   std::unique_ptr<Meta> meta_;
 };
 
-class FilesTest : public ::testing::TestWithParam<std::string> {
+class FilesTest : public ::testing::TestWithParam<conformance::EngineCase> {
  protected:
   void SetUp() override;
   void TearDown() override;
@@ -86,14 +84,17 @@ class FilesTest : public ::testing::TestWithParam<std::string> {
   std::string url_;
   MemoryData data_;
   const Context root_;
+  bool recount_at_end_ = true;
 
  private:
-  std::filesystem::path folder_;
+  std::unique_ptr<conformance::Database> database_;
   std::unique_ptr<Meta> keeper_;  // keeps a volume in memory alive
   std::unique_ptr<Client> first_;
 };
 
 inline std::string hex(std::string_view bytes) { return to_hex(bytes); }
-std::vector<std::string> engines_under_test();
+#define FILES_ON_EVERY_ENGINE(suite)                                                        \
+  INSTANTIATE_TEST_SUITE_P(, suite, testing::ValuesIn(::zest::conformance::engine_cases()), \
+                           [](const auto& info) { return info.param.name; })
 
 }  // namespace zest::meta

@@ -1,6 +1,6 @@
-#include "files/fixture.h"
+#include "files_fixture.h"
 
-#include "base/bytes.h"
+#include "recount.h"
 
 namespace zest::meta {
 
@@ -22,12 +22,6 @@ std::unique_ptr<Meta> open_meta(const std::string& url, const Options& options) 
 }
 
 }  // namespace
-
-std::vector<std::string> engines_under_test() {
-  std::vector<std::string> out{"memkv"};
-  if (open_engine("sqlite3://:memory:", {})) out.push_back("sqlite3");
-  return out;
-}
 
 Client::Client(const std::string& url, MemoryData& data, Options options, bool session) : data_(data) {
   meta_ = open_meta(url, options);
@@ -82,29 +76,31 @@ std::string Client::get(Ino ino, uint64_t offset, uint64_t size) {
     auto view = meta_->read_chunk(ino, static_cast<ChunkIndex>(at / kChunkSize));
     EXPECT_OK(view);
     if (!view) return out;
-    auto chunk = show(*view, pos + want);
+    auto chunk = show(*view, pos, pos + want);
     if (!chunk && ++missing < 100) {
       meta_->forget_chunk(ino, static_cast<ChunkIndex>(at / kChunkSize));
       continue;
     }
     EXPECT_TRUE(chunk) << "a slice of inode " << raw(ino) << " is not there";
     if (!chunk) return out;
-    out += chunk->substr(pos, want);
+    out += *chunk;
   }
   return out;
 }
 
-// A chunk's bytes before `end`; nothing when a slice is not there.
-std::optional<std::string> Client::show(const ChunkView& view, uint64_t end) {
-  std::string chunk;
-  for (auto& piece : view.pieces) {
-    if (piece.pos >= end) break;
+// Bytes [begin, end) of a chunk; nothing when a slice is not there.
+std::optional<std::string> Client::show(const ChunkView& view, uint64_t begin, uint64_t end) {
+  std::string out(end - begin, '\0');
+  for (Slice piece : view.pieces) {
+    uint64_t from = std::max<uint64_t>(piece.pos, begin), to = std::min<uint64_t>(piece.pos + piece.len, end);
+    if (from >= to || raw(piece.id) == 0) continue;
+    piece.off += static_cast<uint32_t>(from - piece.pos);
+    piece.len = static_cast<uint32_t>(to - from);
     std::string part = data_.get(piece);
     if (part.size() != piece.len) return {};
-    chunk += part;
+    out.replace(from - begin, piece.len, part);
   }
-  chunk.resize(std::max<size_t>(chunk.size(), end), '\0');
-  return chunk;
+  return out;
 }
 
 Attr Client::attr(Ino ino) {
@@ -163,15 +159,10 @@ void Client::settle() {
 }
 
 void FilesTest::SetUp() {
-  static std::atomic<int> number{0};
-  std::string name = std::to_string(getpid()) + "-" + std::to_string(number++);
-  if (GetParam() == "sqlite3") {
-    folder_ = std::filesystem::temp_directory_path() / ("zest-files-" + name);
-    std::filesystem::create_directories(folder_);
-    url_ = "sqlite3://" + (folder_ / "meta.db").string();
-  } else {
-    url_ = GetParam() + "://files-" + name;
-  }
+  std::string reason;
+  database_ = GetParam().make(reason);
+  if (!database_) GTEST_SKIP() << reason;
+  url_ = database_->url();
   keeper_ = open_meta(url_, {});
   ASSERT_TRUE(keeper_);
   Format format;
@@ -184,9 +175,14 @@ void FilesTest::SetUp() {
 }
 
 void FilesTest::TearDown() {
+  if (first_) {
+    EXPECT_OK((*first_)->flush_ledgers());
+    first_->settle();
+  }
   first_.reset();
+  if (keeper_ && recount_at_end_ && !HasFatalFailure())
+    for (auto& difference : conformance::recount(keeper_->engine())) ADD_FAILURE() << difference;
   keeper_.reset();
-  if (!folder_.empty()) std::filesystem::remove_all(folder_);
 }
 
 void FilesTest::set_format(const std::function<void(Format&)>& change) {

@@ -1,15 +1,15 @@
 // open, close, and inodes that lose their last name while open (semantics.md 7.1, 12.2).
-#include "files/fixture.h"
+#include "files_fixture.h"
 
 namespace zest::meta {
 namespace {
 
-class Open : public FilesTest {};
-INSTANTIATE_TEST_SUITE_P(Engines, Open, ::testing::ValuesIn(engines_under_test()));
+class OpenFile : public FilesTest {};
+FILES_ON_EVERY_ENGINE(OpenFile);
 
 uint32_t sys_open(int flags) { return static_cast<uint32_t>(flags); }
 
-TEST_P(Open, errors_in_order) {
+TEST_P(OpenFile, errors_in_order) {
   auto& c = client();
   Ino f = c.file("f", kRootIno, 0640);
   EXPECT_ERR(c->open(root_, Ino{999}, sys_open(O_RDONLY)), ENOENT);
@@ -22,7 +22,7 @@ TEST_P(Open, errors_in_order) {
   EXPECT_ERR(c->open(user(500), f, 0x20), EACCES);
 }
 
-TEST_P(Open, immutable_and_append_only_files) {
+TEST_P(OpenFile, immutable_and_append_only_files) {
   auto& c = client();
   Ino f = c.file("f");
   Attr flags;
@@ -40,7 +40,7 @@ TEST_P(Open, immutable_and_append_only_files) {
   EXPECT_ERR(c->open(root_, f, sys_open(O_RDONLY | O_TRUNC)), EPERM);
 }
 
-TEST_P(Open, read_only_client) {
+TEST_P(OpenFile, read_only_client) {
   Ino f = client().file("f");
   Options options;
   options.read_only = true;
@@ -61,7 +61,7 @@ TEST_P(Open, read_only_client) {
   EXPECT_ERR((*ro)->new_slice_id(), EROFS);
 }
 
-TEST_P(Open, pages_are_kept_unless_another_client_changed_the_file) {
+TEST_P(OpenFile, pages_are_kept_unless_another_client_changed_the_file) {
   auto& c = client();
   auto other = connect();
   Ino f = c.file("f");
@@ -80,7 +80,7 @@ TEST_P(Open, pages_are_kept_unless_another_client_changed_the_file) {
   EXPECT_EQ(c.get(f), "xyz");
 }
 
-TEST_P(Open, unlinked_while_open_lives_until_the_last_close) {
+TEST_P(OpenFile, unlinked_while_open_lives_until_the_last_close) {
   auto& c = client();
   Ino f = c.file("f");
   ASSERT_OK(c.put(f, 0, std::string(5000, 'x')));
@@ -109,7 +109,7 @@ TEST_P(Open, unlinked_while_open_lives_until_the_last_close) {
   EXPECT_EQ(c.used_space(), with_file - 8192);
 }
 
-TEST_P(Open, unlinked_by_another_client_is_gone_at_once) {
+TEST_P(OpenFile, unlinked_by_another_client_is_gone_at_once) {
   auto& c = client();
   auto other = connect();
   Ino f = c.file("f");
@@ -120,7 +120,7 @@ TEST_P(Open, unlinked_by_another_client_is_gone_at_once) {
   ASSERT_OK(c->close(f));
 }
 
-TEST_P(Open, release_of_a_missing_inode_drops_the_record) {
+TEST_P(OpenFile, release_of_a_missing_inode_drops_the_record) {
   auto& c = client();
   ASSERT_OK(c.state().run({}, [&](Txn& txn) -> Result<void> {
     txn.put(Key::sustained(77, Ino{4711}), true);

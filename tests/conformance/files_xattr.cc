@@ -1,11 +1,11 @@
 // Extended attributes and ACLs (semantics.md section 8).
-#include "files/fixture.h"
+#include "files_fixture.h"
 
 namespace zest::meta {
 namespace {
 
 class Xattr : public FilesTest {};
-INSTANTIATE_TEST_SUITE_P(Engines, Xattr, ::testing::ValuesIn(engines_under_test()));
+FILES_ON_EVERY_ENGINE(Xattr);
 
 TEST_P(Xattr, set_get_list_remove) {
   auto& c = client();
@@ -82,7 +82,7 @@ class AclOps : public FilesTest {
     return rule;
   }
 };
-INSTANTIATE_TEST_SUITE_P(Engines, AclOps, ::testing::ValuesIn(engines_under_test()));
+FILES_ON_EVERY_ENGINE(AclOps);
 
 TEST_P(AclOps, access_rule_shows_in_the_mode) {
   auto& c = client();

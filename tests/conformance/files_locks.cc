@@ -1,17 +1,17 @@
 // BSD and POSIX locks between clients (semantics.md section 9).
 #include <thread>
 
-#include "files/fixture.h"
+#include "files_fixture.h"
 
 namespace zest::meta {
 namespace {
 
 constexpr LockType R = LockType::kRead, W = LockType::kWrite, U = LockType::kUnlock;
 
-class Locks : public FilesTest {};
-INSTANTIATE_TEST_SUITE_P(Engines, Locks, ::testing::ValuesIn(engines_under_test()));
+class FileLocks : public FilesTest {};
+FILES_ON_EVERY_ENGINE(FileLocks);
 
-TEST_P(Locks, flock_table) {
+TEST_P(FileLocks, flock_table) {
   auto& c = client();
   auto other = connect();
   Ino f = c.file("f");
@@ -33,7 +33,7 @@ TEST_P(Locks, flock_table) {
   EXPECT_ERR(c->flock(root_, Ino{999}, 1, R, false), missing);
 }
 
-TEST_P(Locks, posix_ranges_split_and_merge) {
+TEST_P(FileLocks, posix_ranges_split_and_merge) {
   auto& c = client();
   Ino f = c.file("f");
   auto held = [&]() -> std::vector<PosixLock> {
@@ -55,7 +55,7 @@ TEST_P(Locks, posix_ranges_split_and_merge) {
   EXPECT_FALSE(c.exists(Key::plocks(f)));
 }
 
-TEST_P(Locks, posix_conflicts) {
+TEST_P(FileLocks, posix_conflicts) {
   auto& c = client();
   auto other = connect();
   Ino f = c.file("f");
@@ -79,7 +79,7 @@ TEST_P(Locks, posix_conflicts) {
   EXPECT_EQ(*own, (PosixLock{U, 0, 0, 0}));
 }
 
-TEST_P(Locks, waiting_is_granted_when_released) {
+TEST_P(FileLocks, waiting_is_granted_when_released) {
   auto& c = client();
   auto other = connect();
   Ino f = c.file("f");
@@ -104,7 +104,7 @@ TEST_P(Locks, waiting_is_granted_when_released) {
   }
 }
 
-TEST_P(Locks, waiting_ends_when_cancelled) {
+TEST_P(FileLocks, waiting_ends_when_cancelled) {
   auto& c = client();
   Ino f = c.file("f");
   ASSERT_OK(c->flock(root_, f, 100, W, false));
@@ -122,7 +122,7 @@ TEST_P(Locks, waiting_ends_when_cancelled) {
   EXPECT_ERR(c->flock(root_, f, 1, R, false), EAGAIN);
 }
 
-TEST_P(Locks, a_closed_session_frees_its_locks) {
+TEST_P(FileLocks, a_closed_session_frees_its_locks) {
   auto& c = client();
   Ino f = c.file("f");
   {
