@@ -32,7 +32,9 @@ Result<uint32_t> AclCache::intern(State& state, const AclRule& rule) {
   if (auto id = known(rule)) return *id;
   uint32_t id = 0;
   bool fresh = false;
-  ZEST_TRY(state.run({}, [&](Txn& txn) -> Result<void> {
+  TxnOptions options;
+  options.settled = [](Txn&) -> Result<bool> { return false; };  // a second run finds what the first stored
+  ZEST_TRY(run(*state.engine, state.clock, options, [&](Txn& txn) -> Result<void> {
     fresh = false;
     ZEST_ASSIGN(const int64_t last, txn.counter(counter::kAclMaxId));
     // Rules that other clients added since this one looked.

@@ -21,7 +21,13 @@ Attr trash_dir_attr(Ino parent, Time now) {
 // Finds or makes the directory of that hour. `made` says which.
 Result<Ino> find_or_make(State& state, const std::string& hour, Time now, bool& made) {
   Ino ino{0};
-  ZEST_TRY(state.run({kTrashIno}, [&](Txn& txn) -> Result<void> {
+  TxnOptions options;
+  options.hot = {kTrashIno};
+  options.settled = [&](Txn& txn) -> Result<bool> {
+    ZEST_ASSIGN(auto entry, txn.entry(kTrashIno, hour));
+    return entry && entry->ino == ino;
+  };
+  ZEST_TRY(run(*state.engine, state.clock, options, [&](Txn& txn) -> Result<void> {
     made = false;
     ZEST_TRY(txn.want({{Key::entry(kTrashIno, hour)}, {Key::inode(kTrashIno)}, {Key::counter(counter::kNextTrash)}}));
     ZEST_ASSIGN(auto entry, txn.entry(kTrashIno, hour));

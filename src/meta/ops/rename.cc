@@ -1,7 +1,4 @@
 // rename (semantics.md 6.4): moves a name, replacing what has the new one, or exchanges two names.
-#include <unordered_map>
-#include <unordered_set>
-
 #include "meta/ops/entries.h"
 #include "volume/records.h"
 
@@ -233,6 +230,72 @@ Result<Usage> usage_of(Meta& meta, const Context& ctx, Ino parent, std::string_v
   return Usage{entry.ino, static_cast<int64_t>(sum.space), static_cast<int64_t>(sum.files + sum.dirs)};
 }
 
+// Steps 1 to 5, which need nothing from the database.
+Result<void> check_request(const State& state, const Context& ctx, const Rename& op) {
+  for (const Side* side : {&op.src, &op.dst})
+    if (side->parent == kRootIno && side->name == kTrashName) return fail(EPERM);
+  if (is_trash(op.dst.parent) && !(op.flags & kRenameRestore)) return fail(EPERM);
+  if (is_trash(op.src.parent) && ctx.uid != 0) return fail(EPERM);
+  ZEST_TRY(state.writable());
+  if (op.src.name.size() > kMaxName) return fail(ENAMETOOLONG);
+  if (const int bad = check_name(op.dst.name)) return fail(bad);
+  return check_flags(op.flags);
+}
+
+// Does the move lead from one quota into another? Within one, nothing changes for it.
+Result<bool> crosses_quota(State& state, Ino from, Ino to) {
+  if (from == to || !state.ledger.any_dir_quota()) return false;
+  Ino left{0}, entered{0};
+  if (!is_trash(from)) {
+    ZEST_ASSIGN(left, state.ledger.nearest_quota(state, from));
+  }
+  if (!is_trash(to)) {
+    ZEST_ASSIGN(entered, state.ledger.nearest_quota(state, to));
+  }
+  return left != entered;
+}
+
+// Step 6: counts what moves, and whether the quotas it enters have room.
+Result<void> check_quotas(Meta& meta, const Context& ctx, const Rename& op, Usage& src, Usage& dst) {
+  State& state = meta.state();
+  const Ino src_dir = op.src.parent, dst_dir = op.dst.parent;
+  ZEST_ASSIGN(src, usage_of(meta, ctx, src_dir, op.src.name));
+  if (op.exchange()) {
+    ZEST_ASSIGN(dst, usage_of(meta, ctx, dst_dir, op.dst.name));
+    ZEST_TRY(state.ledger.check_quota(state, ctx, src_dir, dst.space - src.space, dst.inodes - src.inodes, dst_dir));
+  }
+  return state.ledger.check_quota(state, ctx, dst_dir, src.space - dst.space, src.inodes - dst.inodes, src_dir);
+}
+
+// One transaction. False: not the inodes whose usage was counted; count again.
+Result<bool> try_rename(State& state, const Context& ctx, Rename& op, const Usage* src_usage, const Usage* dst_usage) {
+  const Ino dst_dir = op.dst.parent;
+  bool counted = true;
+  auto body = [&](Txn& txn) -> Result<void> {
+    op.done = false;
+    op.replaced.reset();
+    ZEST_TRY(read_sides(txn, op));
+    ZEST_ASSIGN(const bool same_name, check_source(state, txn, ctx, op));
+    if (same_name) return {};
+    ZEST_ASSIGN(const bool same_inode, check_target(state, txn, ctx, op));
+    if (same_inode) return {};
+    counted =
+        !src_usage || (op.src.entry->ino == src_usage->ino && (!op.exchange() || op.dst.entry->ino == dst_usage->ino));
+    if (!counted) return {};
+    op.done = true;
+    op.now = state.clock.now();
+    if (!op.exchange()) return write_move(state, txn, op);
+    write_exchange(state, txn, op);
+    return {};
+  };
+  auto settled = [&](Txn& txn) -> Result<bool> {
+    ZEST_ASSIGN(auto entry, txn.entry(dst_dir, op.dst.name));
+    return op.src.entry && entry && entry->ino == op.src.entry->ino;
+  };
+  ZEST_TRY(run_entries(state, {op.src.parent, dst_dir}, body, settled));
+  return counted;
+}
+
 }  // namespace
 
 Result<EntryAttr> Meta::rename(const Context& ctx, Ino src_parent, std::string_view src_name, Ino dst_parent,
@@ -242,71 +305,18 @@ Result<EntryAttr> Meta::rename(const Context& ctx, Ino src_parent, std::string_v
   op.src.parent = state.map_root(src_parent), op.src.name = src_name;
   op.dst.parent = state.map_root(dst_parent), op.dst.name = dst_name;
   op.flags = flags;
-  for (const Side* side : {&op.src, &op.dst})
-    if (side->parent == kRootIno && side->name == kTrashName) return fail(EPERM);
-  if (is_trash(op.dst.parent) && !(flags & kRenameRestore)) return fail(EPERM);
-  if (is_trash(op.src.parent) && ctx.uid != 0) return fail(EPERM);
-  ZEST_TRY(state.writable());
-  if (src_name.size() > kMaxName) return fail(ENAMETOOLONG);
-  if (const int bad = check_name(dst_name)) return fail(bad);
-  ZEST_TRY(check_flags(flags));
+  ZEST_TRY(check_request(state, ctx, op));
   if (!(flags & (kRenameNoReplace | kRenameExchange))) {
     ZEST_ASSIGN(op.trash, state.trash.hour_dir(state, op.dst.parent, false));
   }
-
-  // Between directories of different quotas the usage of what moves goes along.
-  const Ino src_dir = op.src.parent, dst_dir = op.dst.parent;
-  bool crosses_quota = false;
-  if (src_dir != dst_dir && state.ledger.any_dir_quota()) {
-    Ino from{0}, to{0};
-    if (!is_trash(src_dir)) {
-      ZEST_ASSIGN(from, state.ledger.nearest_quota(state, src_dir));
-    }
-    if (!is_trash(dst_dir)) {
-      ZEST_ASSIGN(to, state.ledger.nearest_quota(state, dst_dir));
-    }
-    crosses_quota = from != to;
+  ZEST_ASSIGN(const bool crosses, crosses_quota(state, op.src.parent, op.dst.parent));
+  Usage src_usage, dst_usage;
+  for (bool settled = false; !settled;) {
+    if (crosses) ZEST_TRY(check_quotas(*this, ctx, op, src_usage, dst_usage));
+    ZEST_ASSIGN(settled, try_rename(state, ctx, op, crosses ? &src_usage : nullptr, &dst_usage));
   }
-  for (;;) {
-    Usage src_usage, dst_usage;
-    if (crosses_quota) {
-      ZEST_ASSIGN(src_usage, usage_of(*this, ctx, src_dir, src_name));
-      if (op.exchange()) {
-        ZEST_ASSIGN(dst_usage, usage_of(*this, ctx, dst_dir, dst_name));
-      }
-      ZEST_TRY(state.ledger.check_quota(state, ctx, dst_dir, src_usage.space - dst_usage.space,
-                                        src_usage.inodes - dst_usage.inodes, src_dir));
-      if (op.exchange())
-        ZEST_TRY(state.ledger.check_quota(state, ctx, src_dir, dst_usage.space - src_usage.space,
-                                          dst_usage.inodes - src_usage.inodes, dst_dir));
-    }
-    bool other_inode = false;  // not the one whose usage was counted: count again
-    auto body = [&](Txn& txn) -> Result<void> {
-      op.done = false;
-      op.replaced.reset();
-      ZEST_TRY(read_sides(txn, op));
-      ZEST_ASSIGN(const bool same_name, check_source(state, txn, ctx, op));
-      if (same_name) return {};
-      ZEST_ASSIGN(const bool same_inode, check_target(state, txn, ctx, op));
-      if (same_inode) return {};
-      other_inode = crosses_quota &&
-                    (op.src.entry->ino != src_usage.ino || (op.exchange() && op.dst.entry->ino != dst_usage.ino));
-      if (other_inode) return {};
-      op.done = true;
-      op.now = state.clock.now();
-      if (!op.exchange()) return write_move(state, txn, op);
-      write_exchange(state, txn, op);
-      return {};
-    };
-    auto settled = [&](Txn& txn) -> Result<bool> {
-      ZEST_ASSIGN(auto entry, txn.entry(dst_dir, dst_name));
-      return op.src.entry && entry && entry->ino == op.src.entry->ino;
-    };
-    ZEST_TRY(run_entries(state, {src_dir, dst_dir}, body, settled));
-    if (other_inode) continue;
-    if (op.done) after_rename(state, op, src_usage, dst_usage);
-    return EntryAttr{op.src.entry->ino, op.src.attr ? *op.src.attr : Attr{}, op.src.attr.has_value()};
-  }
+  if (op.done) after_rename(state, op, src_usage, dst_usage);
+  return EntryAttr{op.src.entry->ino, op.src.attr ? *op.src.attr : Attr{}, op.src.attr.has_value()};
 }
 
 }  // namespace zest::meta

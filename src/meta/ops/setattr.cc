@@ -159,7 +159,9 @@ Result<Attr> Meta::setattr(const Context& ctx, Ino ino_in, uint32_t set, const A
     txn.put_attr(ino, after);
     return {};
   };
-  ZEST_TRY(intern_and_run(state, to_intern, [&] { return state.run({ino}, body); }));
+  // Doing it twice does no harm, so a lost answer is no reason to give up.
+  auto again = [](Txn&) -> Result<bool> { return false; };
+  ZEST_TRY(intern_and_run(state, to_intern, [&] { return run_entries(state, {ino}, body, again); }));
 
   if (before.uid != after.uid || before.gid != after.gid) {
     state.ledger.owner(state, before.uid, before.gid, -before.space(), -1);

@@ -1,0 +1,142 @@
+// A database that carries out a commit and breaks the connection before it answers, or breaks it before: the operation
+// must take effect once and say so.
+#include "fixture.h"
+
+namespace zest::conformance {
+namespace {
+
+using namespace meta;
+
+struct Breaks {
+  int after = 0, before = 0;  // how many of the next commits
+};
+
+class BreakingTxn : public EngineTxn {
+ public:
+  BreakingTxn(std::unique_ptr<EngineTxn> txn, Breaks& breaks) : txn_(std::move(txn)), breaks_(breaks) {}
+  Result<std::vector<Value>> fetch(std::span<const Want> wants, std::vector<std::pair<Key, Value>>& followed) override {
+    return txn_->fetch(wants, followed);
+  }
+  Result<CommitResult> commit(std::span<const Change> changes) override {
+    const bool before = breaks_.before > 0, after = breaks_.after > 0;
+    if (before) {
+      breaks_.before--;
+      return fail(EIO, Fault::kUnknownOutcome, "cut before");
+    }
+    auto done = txn_->commit(changes);
+    if (!after || !done) return done;
+    breaks_.after--;
+    return fail(EIO, Fault::kUnknownOutcome, "cut after");
+  }
+
+ private:
+  std::unique_ptr<EngineTxn> txn_;
+  Breaks& breaks_;
+};
+
+class BreakingEngine : public Engine {
+ public:
+  BreakingEngine(std::unique_ptr<Engine> engine, Breaks& breaks) : engine_(std::move(engine)), breaks_(breaks) {}
+  const EngineInfo& info() const override { return engine_->info(); }
+  Result<std::unique_ptr<EngineTxn>> begin(bool write, std::span<const Ino> hot) override {
+    auto txn = engine_->begin(write, hot);
+    if (!txn) return fail(std::move(txn.error()));
+    return std::make_unique<BreakingTxn>(std::move(*txn), breaks_);
+  }
+  Result<std::vector<DirEntry>> list(Ino dir, std::string& cursor, size_t limit, bool with_attr) override {
+    return engine_->list(dir, cursor, limit, with_attr);
+  }
+  Result<void> scan(Table table, uint64_t within, const std::function<bool(const Key&, const Value&)>& each) override {
+    return engine_->scan(table, within, each);
+  }
+  Result<int64_t> add_counter(std::string_view name, int64_t delta) override {
+    return engine_->add_counter(name, delta);
+  }
+  Result<void> prepare() override { return engine_->prepare(); }
+  Result<void> reset() override { return engine_->reset(); }
+  int64_t absent_ref() const override { return engine_->absent_ref(); }
+  Result<void> ping() override { return engine_->ping(); }
+
+ private:
+  std::unique_ptr<Engine> engine_;
+  Breaks& breaks_;
+};
+
+class LostAnswers : public Conformance {
+ protected:
+  void choose(Format& format) override { format.trash_days = 1, format.enable_acl = true; }
+  void SetUp() override {
+    Conformance::SetUp();
+    if (!meta_) return;
+    auto engine = open_engine(database_->url(), {});
+    ASSERT_TRUE(engine);
+    Options options;
+    options.no_background_jobs = true;
+    far_ = std::make_unique<Meta>(std::make_unique<BreakingEngine>(std::move(*engine), breaks_), clock_, options);
+    ASSERT_OK(far_->load());
+    ASSERT_OK(far_->start_session({}));
+  }
+  void TearDown() override {
+    if (far_) {
+      EXPECT_OK(far_->close_session());
+    }
+    far_.reset();
+    Conformance::TearDown();
+  }
+  template <class Call>
+  void carried_out(const char* what, Call call) {
+    auto result = call();
+    EXPECT_TRUE(result) << what << ": " << result.error().message();
+    EXPECT_EQ(0, breaks_.after + breaks_.before) << what;
+  }
+  void all_operations(Breaks breaks);
+
+  Breaks breaks_;
+  std::unique_ptr<Meta> far_;
+};
+ON_EVERY_ENGINE(LostAnswers);
+
+void LostAnswers::all_operations(Breaks breaks) {
+  const Ino dir = mkdir(kRootIno, "d");
+#define CARRIED_OUT(call) \
+  breaks_ = breaks;       \
+  carried_out(#call, [&] { return far_->call; })
+  CARRIED_OUT(mkdir(root_, dir, "sub", 0755, 0));
+  CARRIED_OUT(mknod(root_, dir, "f", FileType::kFile, 0644, 0, 0));
+  CARRIED_OUT(symlink(root_, dir, "l", "target"));
+  const Ino file = find(dir, "f");
+  CARRIED_OUT(link(root_, file, dir, "g"));
+  CARRIED_OUT(rename(root_, dir, "l", dir, "m", 0));
+  CARRIED_OUT(rename(root_, dir, "m", dir, "sub", kRenameExchange));
+  CARRIED_OUT(setattr(root_, file, kSetMode, Attr{.mode = 0600}));
+  // The first removal makes the trash's directory, too.
+  breaks_ = breaks;
+  EXPECT_OK(far_->unlink(root_, dir, "g"));
+  CARRIED_OUT(unlink(root_, dir, "sub"));
+  CARRIED_OUT(rmdir(root_, dir, "m"));
+#undef CARRIED_OUT
+  EXPECT_EQ(names(dir), std::vector<std::string>{"f"});
+  EXPECT_EQ(attr(file).nlink, 2u);
+  EXPECT_EQ(attr(file).mode, 0600);
+  EXPECT_EQ(names(hour_dir()).size(), 3u);
+}
+
+TEST_P(LostAnswers, after_the_commit) { all_operations({1, 0}); }
+TEST_P(LostAnswers, before_the_commit) { all_operations({0, 1}); }
+
+TEST_P(LostAnswers, of_a_new_access_rule) {
+  const Ino dir = mkdir(kRootIno, "d", 0777);
+  AclRule rule;
+  rule.owner = 7, rule.group = 5, rule.mask = 7, rule.other = 1;
+  rule.users = {{1000, 6}};
+  ASSERT_OK(meta_->set_acl(root_, dir, true, rule));
+  breaks_.after = 2;  // the rule, then the file
+  auto file = far_->mknod(root_, dir, "f", FileType::kFile, 0664, 0, 0);
+  ASSERT_OK(file);
+  auto access = meta_->get_acl(root_, file->ino, false);
+  ASSERT_OK(access);
+  EXPECT_EQ(access->users, rule.users);
+}
+
+}  // namespace
+}  // namespace zest::conformance
