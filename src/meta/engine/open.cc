@@ -4,11 +4,8 @@
 #include "base/log.h"
 #include "meta/engine/kv/kv_engine.h"
 #include "meta/engine/kv/memory.h"
+#include "meta/engine/redis/redis_engine.h"
 #include "meta/engine/sql/sql_engine.h"
-#if __has_include("meta/engine/redis/engine.cc")
-#include "meta/engine/redis/engine.h"
-#define ZEST_HAS_REDIS 1
-#endif
 #include "meta/txn.h"
 
 namespace zest::meta {
@@ -23,9 +20,7 @@ Result<std::unique_ptr<Engine>> open_engine(const std::string& url, const Engine
   if (scheme == "sqlite3" || scheme == "sqlite") return sql::open_sqlite(rest, options);
   if (scheme == "postgres" || scheme == "postgresql") return sql::open_postgres(rest, options);
   if (scheme == "mysql") return sql::open_mysql(rest, options);
-#ifdef ZEST_HAS_REDIS
-  if (scheme == "redis" || scheme == "rediss" || scheme == "unix") return open_redis_engine(url, options);
-#endif
+  if (scheme == "redis" || scheme == "rediss" || scheme == "unix") return redis::open_redis(url, options);
   return fail(EINVAL, "unknown metadata engine \"" + scheme + "\" in " + mask_secrets(url));
 }
 
