@@ -1,0 +1,49 @@
+// What loaders share: changes committed in batches, and sets of ids.
+#pragma once
+
+#include <array>
+#include <unordered_map>
+#include <vector>
+
+#include "meta/api.h"
+
+namespace zest::dump {
+
+// Writes without reading; committed every few thousand changes. finish() commits the rest.
+class Batch {
+ public:
+  explicit Batch(meta::Engine& engine) : engine_(engine) {}
+  Result<void> put(const meta::Key& key, meta::Value value);
+  Result<void> append(Ino ino, ChunkIndex index, std::string records);
+  Result<void> new_slice(SliceId id, uint32_t size);
+  Result<void> add_ref(SliceId id, uint32_t size, int64_t delta);
+  Result<void> add_links(Ino ino, Ino parent, int64_t delta);
+  Result<void> finish();
+
+ private:
+  Result<void> add(meta::Change change);
+  meta::Engine& engine_;
+  std::vector<meta::Change> changes_;
+  size_t bytes_ = 0;
+};
+
+// A set of numbers that are mostly dense: one bit each, in blocks of 4096.
+class IdSet {
+ public:
+  // True if it was not there yet.
+  bool insert(uint64_t id) {
+    auto& word = blocks_[id >> 12][id >> 6 & 63];
+    uint64_t bit = uint64_t{1} << (id & 63);
+    bool fresh = !(word & bit);
+    word |= bit;
+    return fresh;
+  }
+
+ private:
+  std::unordered_map<uint64_t, std::array<uint64_t, 64>> blocks_;
+};
+
+// The target of a load must hold no volume: EEXIST. Creates the engine's tables.
+Result<void> prepare_target(meta::Meta& meta);
+
+}  // namespace zest::dump
