@@ -13,7 +13,8 @@ ALLOWED = {
     "data": ["meta", "object", "volume", "base"],
     "fs": ["data", "meta", "object", "volume", "base"],
     "front": ["fs", "data", "meta", "object", "volume", "base"],
-    "cli": ["front", "fs", "data", "meta", "object", "volume", "base"],
+    "dump": ["meta", "volume", "base"],
+    "cli": ["dump", "front", "fs", "data", "meta", "object", "volume", "base"],
     "main": ["cli"],
 }
 # inside meta/: the engines know only the seam

@@ -10,6 +10,8 @@ Runner setup_destroy(CLI::App&);
 Runner setup_gc(CLI::App&);
 Runner setup_fsck(CLI::App&);
 Runner setup_restore(CLI::App&);
+Runner setup_dump(CLI::App&);
+Runner setup_load(CLI::App&);
 Runner setup_version(CLI::App&);
 Runner setup_status(CLI::App&);
 Runner setup_info(CLI::App&);
@@ -35,6 +37,9 @@ static constexpr Command kCommands[] = {
     {"gc", "ADMIN", "find and delete objects that nothing refers to", "[command options] META-URL", setup_gc},
     {"fsck", "ADMIN", "check a volume, and repair its tree", "[command options] META-URL", setup_fsck},
     {"restore", "ADMIN", "move files back out of the trash", "[command options] META-URL HOUR...", setup_restore},
+    {"dump", "ADMIN", "write the metadata to a file", "[command options] META-URL [FILE]", setup_dump},
+    {"load", "ADMIN", "load metadata from a file into an empty database", "[command options] META-URL [FILE]",
+     setup_load},
     {"version", "ADMIN", "print the version", "", setup_version},
     {"status", "INSPECTOR", "show settings, sessions and usage of a volume", "[command options] META-URL",
      setup_status},

@@ -11,7 +11,7 @@
 #include "cli/open.h"
 #include "cli/terminal.h"
 #include "dump/dump.h"
-#include "object/encrypt.h"
+#include "object/envelope.h"
 
 namespace zest::cli {
 namespace {
@@ -81,7 +81,8 @@ int LoadCommand::show() {
   auto contents = dump::binary_contents(args[0], version);
   if (!contents) return complain("", contents.error());
   bool offsets = offset_given && offset == -1;
-  fmt::print("Backup Version: {}\n{}\n{:<10}| {:<10}{}\n{}\n", version, std::string(23, '-'), "Name", "Num", offsets ? "| Offset" : "", std::string(23, '-'));
+  fmt::print("Backup Version: {}\n{}\n{:<10}| {:<10}{}\n{}\n", version, std::string(23, '-'), "Name", "Num",
+             offsets ? "| Offset" : "", std::string(23, '-'));
   for (auto& segment : *contents)
     fmt::print("{:<10}| {:<10}|{}\n", segment.name, segment.count, offsets ? " " + segment.offsets : "");
   return 0;
@@ -98,7 +99,8 @@ Result<std::unique_ptr<dump::Source>> LoadCommand::source(std::string& decrypted
   key_text << key.rdbuf();
   sealed << body.rdbuf();
   const char* passphrase = getenv("JFS_RSA_PASSPHRASE");
-  ZEST_ASSIGN(decrypted, object::decrypt_object(key_text.str(), passphrase ? passphrase : "", algo, sealed.str()));
+  ZEST_ASSIGN(auto envelope, object::Envelope::open(key_text.str(), passphrase ? passphrase : "", algo));
+  ZEST_ASSIGN(decrypted, envelope->unseal(sealed.str()));
   return dump::unpacked(dump::memory_source(decrypted));
 }
 
@@ -121,7 +123,8 @@ int LoadCommand::run() {
   auto format = meta.load();
   if (!format && format.error().code == EACCES)
     log_warning("Secret key was removed; please correct it with `config` command");
-  else if (!format) return complain("the loaded volume cannot be opened", format.error());
+  else if (!format)
+    return complain("the loaded volume cannot be opened", format.error());
   log_info(fmt::format("load metadata from {} succeed", file));
   return 0;
 }
@@ -148,7 +151,8 @@ Runner setup_load(CLI::App& app) {
   app.add_option("--encrypt-algo", c->algo, "its algorithm (default: aes256gcm-rsa)");
   app.add_flag("--binary", c->binary, "the file is a binary dump");
   app.add_flag("--stat", c->stat, "show what a binary dump holds: load --binary --stat FILE");
-  app.add_option("--offset", c->offset, "with --stat: -1 shows offsets, another number the segment there")->each([c](const std::string&) { c->offset_given = true; });
+  app.add_option("--offset", c->offset, "with --stat: -1 shows offsets, another number the segment there")
+      ->each([c](const std::string&) { c->offset_given = true; });
   app.add_option("--threads", c->threads, "accepted; one writer fills batches");
   return [command] { return command->run(); };
 }

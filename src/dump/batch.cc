@@ -14,13 +14,17 @@ Result<void> Batch::add(Change change) {
   return {};
 }
 
-Result<void> Batch::put(const Key& key, meta::Value value) { return add({Change::Op::kPut, key, std::move(value), 0, Ino{0}, {}}); }
+Result<void> Batch::put(const Key& key, meta::Value value) {
+  return add({Change::Op::kPut, key, std::move(value), 0, Ino{0}, {}});
+}
 
 Result<void> Batch::append(Ino ino, ChunkIndex index, std::string records) {
   return add({Change::Op::kAppend, Key::chunk(ino, index), std::move(records), 0, Ino{0}, {}});
 }
 
-Result<void> Batch::new_slice(SliceId id, uint32_t size) { return add({Change::Op::kNewSlice, Key::slice_ref(id, size), {}, 0, Ino{0}, {}}); }
+Result<void> Batch::new_slice(SliceId id, uint32_t size) {
+  return add({Change::Op::kNewSlice, Key::slice_ref(id, size), {}, 0, Ino{0}, {}});
+}
 
 Result<void> Batch::add_ref(SliceId id, uint32_t size, int64_t delta) {
   return add({Change::Op::kAdd, Key::slice_ref(id, size), {}, delta, Ino{0}, {}});

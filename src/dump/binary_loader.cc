@@ -79,7 +79,8 @@ Result<void> BinaryLoader::record(Segment kind, const Fields& f) {
       return batch_.put(Key::inode(ino), attr);
     }
     case Segment::kEdge: {
-      if (check_name(f.bytes[3]) != 0 || f.number[4] < 1 || f.number[4] > 7) return fail(EINVAL, fmt::format("a bad entry in directory {}", raw(ino)));
+      if (check_name(f.bytes[3]) != 0 || f.number[4] < 1 || f.number[4] > 7)
+        return fail(EINVAL, fmt::format("a bad entry in directory {}", raw(ino)));
       return batch_.put(Key::entry(ino, f.bytes[3]), Entry{static_cast<FileType>(f.number[4]), Ino{f.number[2]}});
     }
     case Segment::kChunk: return chunk(f);
@@ -164,7 +165,8 @@ Result<void> load_binary(meta::Meta& meta, const LoadOptions& options, Source& i
   auto loaded = BinaryLoader(meta, options).load(in);
   if (!loaded)
     if (auto undone = meta.engine().reset(); !undone)
-      return fail(loaded.error().code, loaded.error().what + "; what was written could not be removed: " + undone.error().message());
+      return fail(loaded.error().code,
+                  loaded.error().what + "; what was written could not be removed: " + undone.error().message());
   return loaded;
 }
 
@@ -215,9 +217,11 @@ Result<std::string> binary_segment(const std::string& file, uint64_t offset, std
   ByteReader reader(head);
   uint32_t kind = reader.be32();
   uint64_t size = reader.be64();
-  if (kind == 0 || kind > 15 || size > kMaxSegment) return fail(EINVAL, fmt::format("{}: no segment at {}", file, offset));
+  if (kind == 0 || kind > 15 || size > kMaxSegment)
+    return fail(EINVAL, fmt::format("{}: no segment at {}", file, offset));
   std::string payload(size, '\0');
-  if (!in.read(payload.data(), static_cast<std::streamsize>(size))) return fail(EINVAL, fmt::format("{}: no whole segment at {}", file, offset));
+  if (!in.read(payload.data(), static_cast<std::streamsize>(size)))
+    return fail(EINVAL, fmt::format("{}: no whole segment at {}", file, offset));
   name = kSegmentNames[kind];
   auto list = nlohmann::ordered_json::array();
   auto show = [&](std::string_view message) -> Result<void> {

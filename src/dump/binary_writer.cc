@@ -26,7 +26,8 @@ class BinaryWriter {
  private:
   Result<void> segment(Segment kind, const std::string& payload, uint64_t records);
   // One segment kind from one table; `encode` fills the message of a record, false leaves it out.
-  Result<void> table(Segment kind, Table table, const std::function<bool(const Key&, const Value&, MessageWriter&)>& encode);
+  Result<void> table(Segment kind, Table table,
+                     const std::function<bool(const Key&, const Value&, MessageWriter&)>& encode);
   Result<void> format();
   Result<void> counters();
   Result<void> sustained();
@@ -57,7 +58,8 @@ Result<void> BinaryWriter::segment(Segment kind, const std::string& payload, uin
   return out_.write(payload);
 }
 
-Result<void> BinaryWriter::table(Segment kind, Table table, const std::function<bool(const Key&, const Value&, MessageWriter&)>& encode) {
+Result<void> BinaryWriter::table(Segment kind, Table table,
+                                 const std::function<bool(const Key&, const Value&, MessageWriter&)>& encode) {
   MessageWriter batch;
   uint64_t records = 0, segments = 0;
   std::optional<Error> error;
@@ -103,7 +105,8 @@ Result<void> BinaryWriter::counters() {
   }));
   MessageWriter batch;
   uint64_t records = 0;
-  for (const char* name : {c::kUsedSpace, c::kTotalInodes, c::kNextInode, c::kNextChunk, c::kNextSession, c::kNextTrash}) {
+  for (const char* name :
+       {c::kUsedSpace, c::kTotalInodes, c::kNextInode, c::kNextChunk, c::kNextSession, c::kNextTrash}) {
     MessageWriter message;
     message.bytes(1, name);
     message.number(2, values[name]);
@@ -258,6 +261,8 @@ Result<void> BinaryWriter::write() {
 
 }  // namespace
 
-Result<void> dump_binary(meta::Meta& meta, const DumpOptions& options, Sink& out) { return BinaryWriter(meta, options, out).write(); }
+Result<void> dump_binary(meta::Meta& meta, const DumpOptions& options, Sink& out) {
+  return BinaryWriter(meta, options, out).write();
+}
 
 }  // namespace zest::dump

@@ -1,5 +1,5 @@
-// Metadata dumps: JSON and binary, written and loaded (docs/format/dump.md). Streams: memory does not grow with the volume
-// but for the names of one directory at a time, and, when loading, one word for each file with several names.
+// Metadata dumps: JSON and binary, written and loaded (docs/format/dump.md). Streams: memory does not grow with the
+// volume but for the names of one directory at a time, and, when loading, one word for each file with several names.
 #pragma once
 
 #include <atomic>
@@ -13,9 +13,9 @@
 namespace zest::dump {
 
 struct DumpOptions {
-  Ino root{kRootIno};             // JSON: dump below this directory
-  bool keep_secrets = false;      // else they become "removed"
-  bool skip_trash = false;        // JSON
+  Ino root{kRootIno};         // JSON: dump below this directory
+  bool keep_secrets = false;  // else they become "removed"
+  bool skip_trash = false;    // JSON
   const std::atomic<bool>* cancelled = nullptr;
   std::atomic<uint64_t>* progress = nullptr;  // counts entries (JSON) or records (binary)
 };
@@ -28,8 +28,8 @@ struct LoadOptions {
   const std::atomic<bool>* cancelled = nullptr;
   std::atomic<uint64_t>* progress = nullptr;
 };
-// Into an empty database: EEXIST when there is a volume. EINVAL with the place for a broken dump; what was written is then
-// removed again.
+// Into an empty database: EEXIST when there is a volume. EINVAL with the place for a broken dump; what was written is
+// then removed again.
 Result<void> load_json(meta::Meta& meta, const LoadOptions& options, Source& in);
 Result<void> load_binary(meta::Meta& meta, const LoadOptions& options, Source& in);
 

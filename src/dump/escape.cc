@@ -42,7 +42,8 @@ std::string escape(std::string_view bytes) {
     // U+FFFD too: a reader of the reference could not tell it from broken bytes
     bool replacement = bytes.starts_with("\xEF\xBF\xBD");
     if (n == 0 || c < 0x20 || c == '%' || c == '"' || c == '\\' || replacement) {
-      for (size_t i = 0; i < std::max<size_t>(n, 1); i++) out += fmt::format("%{:02X}", static_cast<unsigned char>(bytes[i]));
+      for (size_t i = 0; i < std::max<size_t>(n, 1); i++)
+        out += fmt::format("%{:02X}", static_cast<unsigned char>(bytes[i]));
     } else {
       out.append(bytes.substr(0, n));
     }
@@ -70,15 +71,22 @@ std::string json_string(std::string_view text) {
   std::string out = "\"";
   for (size_t i = 0; i < text.size(); i++) {
     auto c = static_cast<unsigned char>(text[i]);
-    if (c == '"' || c == '\\') out += '\\', out += static_cast<char>(c);
-    else if (c == '\n') out += "\\n";
-    else if (c == '\r') out += "\\r";
-    else if (c == '\t') out += "\\t";
-    else if (c < 0x20 || c == '<' || c == '>' || c == '&') out += fmt::format("\\u{:04x}", c);
+    if (c == '"' || c == '\\')
+      out += '\\', out += static_cast<char>(c);
+    else if (c == '\n')
+      out += "\\n";
+    else if (c == '\r')
+      out += "\\r";
+    else if (c == '\t')
+      out += "\\t";
+    else if (c < 0x20 || c == '<' || c == '>' || c == '&')
+      out += fmt::format("\\u{:04x}", c);
     else if (text.substr(i).starts_with("\xE2\x80\xA8") || text.substr(i).starts_with("\xE2\x80\xA9"))
       out += text[i + 2] == '\xA8' ? "\\u2028" : "\\u2029", i += 2;
-    else if (size_t n = character(text.substr(i)); n == 0) out += "\\ufffd";
-    else out.append(text.substr(i, n)), i += n - 1;
+    else if (size_t n = character(text.substr(i)); n == 0)
+      out += "\\ufffd";
+    else
+      out.append(text.substr(i, n)), i += n - 1;
   }
   return out + "\"";
 }

@@ -1,5 +1,5 @@
-// Loads a JSON dump as a stream of events: a node is written when its object ends, so that only the path from the root to
-// it is in memory.
+// Loads a JSON dump as a stream of events: a node is written when its object ends, so that only the path from the root
+// to it is in memory.
 #include <fmt/format.h>
 #include <rapidjson/error/en.h>
 #include <rapidjson/reader.h>
@@ -51,9 +51,10 @@ class JsonInput {
 };
 
 FileType type_of(const std::string& name) {
-  static const std::map<std::string, FileType> kTypes{{"regular", FileType::kFile},   {"directory", FileType::kDirectory}, {"symlink", FileType::kSymlink},
-                                                      {"fifo", FileType::kFifo},      {"blockdev", FileType::kBlock},      {"chardev", FileType::kChar},
-                                                      {"socket", FileType::kSocket}};
+  static const std::map<std::string, FileType> kTypes{
+      {"regular", FileType::kFile}, {"directory", FileType::kDirectory}, {"symlink", FileType::kSymlink},
+      {"fifo", FileType::kFifo},    {"blockdev", FileType::kBlock},      {"chardev", FileType::kChar},
+      {"socket", FileType::kSocket}};
   auto found = kTypes.find(name);
   return found == kTypes.end() ? FileType{0} : found->second;
 }
@@ -130,9 +131,9 @@ class JsonLoader : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, JsonLo
   const LoadOptions& options_;
   Batch batch_;
   bool started_ = false;
-  std::string key_;                // the last key of the innermost node or of the whole
-  std::vector<Node> path_;         // nodes that are open
-  std::vector<Json> captures_;     // containers of the value being kept, outermost first
+  std::string key_;             // the last key of the innermost node or of the whole
+  std::vector<Node> path_;      // nodes that are open
+  std::vector<Json> captures_;  // containers of the value being kept, outermost first
   std::vector<std::string> capture_keys_;
   Json setting_;
   std::map<uint64_t, Quota> quotas_;
@@ -149,8 +150,10 @@ bool JsonLoader::value(Json v) {
   if (options_.cancelled && *options_.cancelled) return stop(EINTR, "");
   if (captures_.empty()) return started_ ? captured(std::move(v)) : stop(EINVAL, "a dump begins with an object");
   auto& top = captures_.back();
-  if (top.is_array()) top.push_back(std::move(v));
-  else top[capture_keys_.back()] = std::move(v);
+  if (top.is_array())
+    top.push_back(std::move(v));
+  else
+    top[capture_keys_.back()] = std::move(v);
   return true;
 }
 
@@ -201,8 +204,10 @@ bool JsonLoader::end() {
 }
 
 bool JsonLoader::key(std::string name) {
-  if (captures_.empty()) key_ = std::move(name);
-  else capture_keys_.back() = std::move(name);
+  if (captures_.empty())
+    key_ = std::move(name);
+  else
+    capture_keys_.back() = std::move(name);
   return true;
 }
 
@@ -213,20 +218,28 @@ bool JsonLoader::captured(Json v) {
       dir_stats_ = setting_.is_object() && setting_.value("DirStats", false);
     } else if (key_ == "Quotas" && v.is_object()) {
       for (auto& [ino, limits] : v.items())
-        quotas_[strtoull(ino.c_str(), nullptr, 10)] = {number<int64_t>(limits, "maxSpace"), number<int64_t>(limits, "maxInodes"), 0, 0};
+        quotas_[strtoull(ino.c_str(), nullptr, 10)] = {number<int64_t>(limits, "maxSpace"),
+                                                       number<int64_t>(limits, "maxInodes"), 0, 0};
     } else if (key_ == "DelFiles" && v.is_array()) {
       for (auto& file : v)
-        if (!check(batch_.put(Key::del_file(Ino{number<uint64_t>(file, "inode")}, number<uint64_t>(file, "length")), number<int64_t>(file, "expire")))) return false;
+        if (!check(batch_.put(Key::del_file(Ino{number<uint64_t>(file, "inode")}, number<uint64_t>(file, "length")),
+                              number<int64_t>(file, "expire"))))
+          return false;
     }
     return true;
   }
   auto& node = path_.back();
   if (key_ == "attr") return take_attr(v);
-  if (key_ == "symlink" && v.is_string()) node.symlink = unescape(v.get<std::string>());
-  else if (key_ == "xattrs") node.xattrs = std::move(v);
-  else if (key_ == "chunks") node.chunks = std::move(v);
-  else if (key_ == "posix_acl_access") node.access = std::move(v);
-  else if (key_ == "posix_acl_default") node.default_acl = std::move(v);
+  if (key_ == "symlink" && v.is_string())
+    node.symlink = unescape(v.get<std::string>());
+  else if (key_ == "xattrs")
+    node.xattrs = std::move(v);
+  else if (key_ == "chunks")
+    node.chunks = std::move(v);
+  else if (key_ == "posix_acl_access")
+    node.access = std::move(v);
+  else if (key_ == "posix_acl_default")
+    node.default_acl = std::move(v);
   return true;
 }
 
@@ -257,7 +270,12 @@ bool JsonLoader::take_attr(const Json& v) {
 
 Result<uint32_t> JsonLoader::acl_id(const Json& json) {
   if (!json.is_object()) return 0;
-  AclRule rule{number<uint16_t>(json, "owner"), number<uint16_t>(json, "group"), number<uint16_t>(json, "mask"), number<uint16_t>(json, "other"), {}, {}};
+  AclRule rule{number<uint16_t>(json, "owner"),
+               number<uint16_t>(json, "group"),
+               number<uint16_t>(json, "mask"),
+               number<uint16_t>(json, "other"),
+               {},
+               {}};
   for (auto [key, list] : {std::pair{"users", &rule.users}, {"groups", &rule.groups}})
     if (auto it = json.find(key); it != json.end() && it->is_array())
       for (auto& one : *it) list->push_back({number<uint32_t>(one, "id"), number<uint16_t>(one, "perm")});
@@ -288,7 +306,8 @@ Result<void> JsonLoader::end_node() {
   if (top && node.trash_tree && node.attr.mode == 0 && node.stat.inodes == 0) return {};
   node.attr.parent = top ? kRootIno : path_.back().ino;
   bool fresh = inodes_.insert(raw(node.ino));
-  if (node.attr.is_dir() && !fresh) return fail(EINVAL, fmt::format("the directory {} has several names", raw(node.ino)));
+  if (node.attr.is_dir() && !fresh)
+    return fail(EINVAL, fmt::format("the directory {} has several names", raw(node.ino)));
   if (!top && !fresh) {
     auto& parents = links_[raw(node.ino)];
     if (parents.empty()) {
@@ -303,7 +322,8 @@ Result<void> JsonLoader::end_node() {
   if (options_.progress) (*options_.progress)++;
   if (top) return {};
   auto& parent = path_.back();
-  if (int bad = check_name(node.name); bad) return fail(EINVAL, fmt::format("the name \"{}\" is not allowed", escape(node.name)));
+  if (int bad = check_name(node.name); bad)
+    return fail(EINVAL, fmt::format("the name \"{}\" is not allowed", escape(node.name)));
   ZEST_TRY(batch_.put(Key::entry(parent.ino, node.name), Entry{node.attr.type, node.ino}));
   DirStat own{static_cast<int64_t>(node.attr.data_length()), node.attr.space(), 1};
   parent.stat += own;
@@ -337,10 +357,13 @@ Result<void> JsonLoader::write_node(Node& node, bool fresh) {
   ZEST_ASSIGN(a.default_acl, acl_id(node.default_acl));
   ZEST_TRY(batch_.put(Key::inode(node.ino), a));
   if (node.xattrs.is_array())
-    for (auto& one : node.xattrs) ZEST_TRY(batch_.put(Key::xattr(node.ino, text(one, "name")), unescape(text(one, "value"))));
+    for (auto& one : node.xattrs)
+      ZEST_TRY(batch_.put(Key::xattr(node.ino, text(one, "name")), unescape(text(one, "value"))));
   if (node.ino == kRootIno || node.ino == kTrashIno) return {};
-  if (is_trash(node.ino)) max_trash_ = std::max(max_trash_, raw(node.ino) - raw(kTrashIno));
-  else max_inode_ = std::max(max_inode_, raw(node.ino));
+  if (is_trash(node.ino))
+    max_trash_ = std::max(max_trash_, raw(node.ino) - raw(kTrashIno));
+  else
+    max_inode_ = std::max(max_inode_, raw(node.ino));
   used_space_ += a.space();
   used_inodes_++;
   return {};
@@ -354,12 +377,15 @@ Result<void> JsonLoader::write_chunks(const Node& node) {
     if (slices == chunk.end() || !slices->is_array()) continue;
     for (auto& one : *slices) {
       uint64_t id = one.contains("id") ? number<uint64_t>(one, "id") : number<uint64_t>(one, "chunkid");
-      Slice slice{number<uint32_t>(one, "pos"), SliceId{id}, number<uint32_t>(one, "size"), number<uint32_t>(one, "off"), number<uint32_t>(one, "len")};
+      Slice slice{number<uint32_t>(one, "pos"), SliceId{id}, number<uint32_t>(one, "size"),
+                  number<uint32_t>(one, "off"), number<uint32_t>(one, "len")};
       encode_slice(records, slice);
       if (id == 0) continue;
       max_slice_ = std::max(max_slice_, id);
-      if (slices_.insert(id)) ZEST_TRY(batch_.new_slice(slice.id, slice.size));
-      else ZEST_TRY(batch_.add_ref(slice.id, slice.size, 1));
+      if (slices_.insert(id))
+        ZEST_TRY(batch_.new_slice(slice.id, slice.size));
+      else
+        ZEST_TRY(batch_.add_ref(slice.id, slice.size, 1));
     }
     if (!records.empty()) ZEST_TRY(batch_.append(node.ino, number<uint32_t>(chunk, "index"), std::move(records)));
   }
@@ -386,9 +412,13 @@ Result<void> JsonLoader::finish() {
     ZEST_TRY(batch_.put(Key::inode(Ino{ino}), *attr));
   }
   namespace c = meta::counter;
-  for (auto [name, number] : {std::pair{c::kUsedSpace, used_space_}, {c::kTotalInodes, used_inodes_}, {c::kNextInode, static_cast<int64_t>(max_inode_ + 1)},
-                              {c::kNextChunk, static_cast<int64_t>(max_slice_ + 1)}, {c::kNextSession, int64_t{0}},
-                              {c::kNextTrash, static_cast<int64_t>(max_trash_)}, {c::kAclMaxId, static_cast<int64_t>(acls_.size())}})
+  for (auto [name, number] : {std::pair{c::kUsedSpace, used_space_},
+                              {c::kTotalInodes, used_inodes_},
+                              {c::kNextInode, static_cast<int64_t>(max_inode_ + 1)},
+                              {c::kNextChunk, static_cast<int64_t>(max_slice_ + 1)},
+                              {c::kNextSession, int64_t{0}},
+                              {c::kNextTrash, static_cast<int64_t>(max_trash_)},
+                              {c::kAclMaxId, static_cast<int64_t>(acls_.size())}})
     ZEST_TRY(batch_.put(Key::counter(name), number));
   // the settings last: until they are there, there is no volume
   ZEST_TRY(batch_.put(Key::setting(), setting_.dump(0, ' ', false, Json::error_handler_t::replace)));
@@ -405,13 +435,16 @@ Result<void> load_json(meta::Meta& meta, const LoadOptions& options, Source& in)
     rapidjson::Reader reader;
     auto parsed = reader.Parse<rapidjson::kParseIterativeFlag>(input, loader);
     if (input.error()) return fail(*input.error());
-    if (loader.error) return fail(loader.error->code, fmt::format("at byte {}: {}", parsed.Offset(), loader.error->what));
-    if (parsed.IsError()) return fail(EINVAL, fmt::format("at byte {}: {}", parsed.Offset(), rapidjson::GetParseError_En(parsed.Code())));
+    if (loader.error)
+      return fail(loader.error->code, fmt::format("at byte {}: {}", parsed.Offset(), loader.error->what));
+    if (parsed.IsError())
+      return fail(EINVAL, fmt::format("at byte {}: {}", parsed.Offset(), rapidjson::GetParseError_En(parsed.Code())));
     return loader.finish();
   }();
   if (!loaded)
     if (auto undone = meta.engine().reset(); !undone)
-      return fail(loaded.error().code, loaded.error().what + "; what was written could not be removed: " + undone.error().message());
+      return fail(loaded.error().code,
+                  loaded.error().what + "; what was written could not be removed: " + undone.error().message());
   return loaded;
 }
 

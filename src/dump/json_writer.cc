@@ -1,5 +1,5 @@
-// Writes the JSON dump, depth first. What one directory needs (attributes, chunks, symlinks, xattrs of its entries) is read
-// a page of entries at a time, each page in one round trip or two.
+// Writes the JSON dump, depth first. What one directory needs (attributes, chunks, symlinks, xattrs of its entries) is
+// read a page of entries at a time, each page in one round trip or two.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -34,8 +34,8 @@ const char* type_name(FileType type) {
 std::string attr_json(Ino ino, const Attr& a) {
   auto out = fmt::format("{{\"inode\":{}", raw(ino));
   if (a.flags) out += fmt::format(",\"flags\":{}", a.flags);
-  out += fmt::format(",\"type\":\"{}\",\"mode\":{},\"uid\":{},\"gid\":{},\"atime\":{},\"mtime\":{},\"ctime\":{}", type_name(a.type), a.mode, a.uid,
-                     a.gid, a.atime.sec, a.mtime.sec, a.ctime.sec);
+  out += fmt::format(",\"type\":\"{}\",\"mode\":{},\"uid\":{},\"gid\":{},\"atime\":{},\"mtime\":{},\"ctime\":{}",
+                     type_name(a.type), a.mode, a.uid, a.gid, a.atime.sec, a.mtime.sec, a.ctime.sec);
   if (a.atime.nsec) out += fmt::format(",\"atimensec\":{}", a.atime.nsec);
   if (a.mtime.nsec) out += fmt::format(",\"mtimensec\":{}", a.mtime.nsec);
   if (a.ctime.nsec) out += fmt::format(",\"ctimensec\":{}", a.ctime.nsec);
@@ -49,11 +49,12 @@ std::string acl_json(const AclRule& rule) {
   auto named = [](const std::vector<AclRule::Named>& list) -> std::string {
     if (list.empty()) return "null";
     std::string out = "[";
-    for (auto& one : list) out += fmt::format("{}{{\"id\":{},\"perm\":{}}}", out.size() > 1 ? "," : "", one.id, one.perm);
+    for (auto& one : list)
+      out += fmt::format("{}{{\"id\":{},\"perm\":{}}}", out.size() > 1 ? "," : "", one.id, one.perm);
     return out + "]";
   };
-  return fmt::format("{{\"owner\":{},\"group\":{},\"other\":{},\"mask\":{},\"users\":{},\"groups\":{}}}", rule.owner, rule.group, rule.other,
-                     rule.mask, named(rule.users), named(rule.groups));
+  return fmt::format("{{\"owner\":{},\"group\":{},\"other\":{},\"mask\":{},\"users\":{},\"groups\":{}}}", rule.owner,
+                     rule.group, rule.other, rule.mask, named(rule.users), named(rule.groups));
 }
 
 std::string chunk_json(ChunkIndex index, const std::vector<Slice>& slices) {
@@ -108,7 +109,8 @@ class JsonWriter {
 
 // An indented JSON value as the member `key` of the outermost object.
 std::string member(const char* key, const Json& value) {
-  auto text = value.empty() ? std::string(value.is_array() ? "[]" : "{}") : value.dump(2, ' ', false, Json::error_handler_t::replace);
+  auto text = value.empty() ? std::string(value.is_array() ? "[]" : "{}")
+                            : value.dump(2, ' ', false, Json::error_handler_t::replace);
   std::string out = fmt::format("  \"{}\": ", key);
   for (char c : text) {
     out += c;
@@ -140,8 +142,12 @@ Result<void> JsonWriter::write_head() {
   }));
   namespace c = meta::counter;
   Json numbers;
-  for (auto& [name, counter] : {std::pair{"usedSpace", c::kUsedSpace}, {"usedInodes", c::kTotalInodes}, {"nextInodes", c::kNextInode},
-                                {"nextChunk", c::kNextChunk}, {"nextSession", c::kNextSession}, {"nextTrash", c::kNextTrash}})
+  for (auto& [name, counter] : {std::pair{"usedSpace", c::kUsedSpace},
+                                {"usedInodes", c::kTotalInodes},
+                                {"nextInodes", c::kNextInode},
+                                {"nextChunk", c::kNextChunk},
+                                {"nextSession", c::kNextSession},
+                                {"nextTrash", c::kNextTrash}})
     numbers[name] = counters[counter];
   ZEST_TRY(put(member("Counters", numbers)));
   std::map<uint64_t, std::vector<uint64_t>> sustained;
@@ -194,8 +200,10 @@ Result<std::vector<JsonWriter::Node>> JsonWriter::read_nodes(const std::vector<s
       auto [ino, type] = inodes[i];
       auto& node = nodes[i];
       ZEST_ASSIGN(auto attr, txn.attr(ino));
-      if (attr) node.attr = *attr;
-      else node.attr.type = type, node.attr.nlink = 0;
+      if (attr)
+        node.attr = *attr;
+      else
+        node.attr.type = type, node.attr.nlink = 0;
       ZEST_ASSIGN(node.xattrs, txn.xattrs(ino));
       if (type == FileType::kSymlink) {
         ZEST_ASSIGN(auto target, txn.symlink(ino));
@@ -236,11 +244,13 @@ Result<void> JsonWriter::write_node(Ino ino, const Node& node, int depth) {
   if (!node.xattrs.empty()) {
     std::string list = "[";
     for (auto& [name, value] : node.xattrs)
-      list += fmt::format("{}{{\"name\":{},\"value\":{}}}", list.size() > 1 ? "," : "", json_string(name), json_string(escape(value)));
+      list += fmt::format("{}{{\"name\":{},\"value\":{}}}", list.size() > 1 ? "," : "", json_string(name),
+                          json_string(escape(value)));
     ZEST_TRY(put(",\n"));
     ZEST_TRY(field(depth, "xattrs", list + "]"));
   }
-  for (auto [name, id] : {std::pair{"posix_acl_access", node.attr.access_acl}, {"posix_acl_default", node.attr.default_acl}}) {
+  for (auto [name, id] :
+       {std::pair{"posix_acl_access", node.attr.access_acl}, {"posix_acl_default", node.attr.default_acl}}) {
     if (!id) continue;
     ZEST_ASSIGN(auto* rule, acl(id));
     if (!rule) continue;
@@ -255,7 +265,8 @@ Result<void> JsonWriter::write_node(Ino ino, const Node& node, int depth) {
     } else {
       ZEST_TRY(field(depth, "chunks", "[\n"));
       size_t left = node.chunks.size();
-      for (auto& [index, slices] : node.chunks) ZEST_TRY(put(fmt::format("{}  {}{}\n", indent, chunk_json(index, slices), --left ? "," : "")));
+      for (auto& [index, slices] : node.chunks)
+        ZEST_TRY(put(fmt::format("{}  {}{}\n", indent, chunk_json(index, slices), --left ? "," : "")));
       ZEST_TRY(put(indent + "]"));
     }
   }
@@ -280,7 +291,8 @@ Result<void> JsonWriter::write_entries(Ino dir, int depth) {
     for (auto& entry : page) children.push_back({std::move(entry.name), entry.entry.ino, entry.entry.type});
   } while (!cursor.empty());
   std::sort(children.begin(), children.end(), [](auto& a, auto& b) { return a.name < b.name; });
-  children.erase(std::unique(children.begin(), children.end(), [](auto& a, auto& b) { return a.name == b.name; }), children.end());
+  children.erase(std::unique(children.begin(), children.end(), [](auto& a, auto& b) { return a.name == b.name; }),
+                 children.end());
   std::string indent(static_cast<size_t>(depth) * 2, ' ');
   for (size_t at = 0; at < children.size(); at += kPage) {
     if (options_.cancelled && *options_.cancelled) return fail(EINTR);
@@ -301,7 +313,8 @@ Result<void> JsonWriter::write_entries(Ino dir, int depth) {
 Result<void> JsonWriter::write_tree(const char* key, Ino ino) {
   ZEST_ASSIGN(auto nodes, read_nodes({{ino, FileType::kDirectory}}));
   auto& node = nodes[0];
-  if (ino == kTrashIno && node.attr.nlink == 0) node.attr = Attr{}, node.attr.type = FileType::kDirectory, node.attr.nlink = 2;
+  if (ino == kTrashIno && node.attr.nlink == 0)
+    node.attr = Attr{}, node.attr.type = FileType::kDirectory, node.attr.nlink = 2;
   ZEST_TRY(put(fmt::format("  \"{}\": {{\n", key)));
   ZEST_TRY(write_node(ino, node, 2));
   return put("  }");
@@ -321,6 +334,8 @@ Result<void> JsonWriter::write() {
 
 }  // namespace
 
-Result<void> dump_json(meta::Meta& meta, const DumpOptions& options, Sink& out) { return JsonWriter(meta, options, out).write(); }
+Result<void> dump_json(meta::Meta& meta, const DumpOptions& options, Sink& out) {
+  return JsonWriter(meta, options, out).write();
+}
 
 }  // namespace zest::dump

@@ -79,7 +79,8 @@ class GzipSink : public Sink {
 
 class ZstdSink : public Sink {
  public:
-  explicit ZstdSink(std::unique_ptr<Sink> under) : under_(std::move(under)), stream_(ZSTD_createCStream()), out_(ZSTD_CStreamOutSize()) {
+  explicit ZstdSink(std::unique_ptr<Sink> under)
+      : under_(std::move(under)), stream_(ZSTD_createCStream()), out_(ZSTD_CStreamOutSize()) {
     ZSTD_initCStream(stream_, 1);
   }
   ~ZstdSink() override { ZSTD_freeCStream(stream_); }
@@ -163,7 +164,9 @@ class PeekedSource : public Source {
 
 class GzipSource : public Source {
  public:
-  explicit GzipSource(std::unique_ptr<Source> under) : under_(std::move(under)), in_(kBuffer) { inflateInit2(&stream_, 15 + 16); }
+  explicit GzipSource(std::unique_ptr<Source> under) : under_(std::move(under)), in_(kBuffer) {
+    inflateInit2(&stream_, 15 + 16);
+  }
   ~GzipSource() override { inflateEnd(&stream_); }
   Result<size_t> read(char* into, size_t size) override {
     stream_.next_out = reinterpret_cast<Bytef*>(into);
@@ -176,8 +179,10 @@ class GzipSource : public Source {
         stream_.avail_in = static_cast<uInt>(n);
       }
       int result = inflate(&stream_, Z_NO_FLUSH);
-      if (result == Z_STREAM_END) ended_ = true;
-      else if (result != Z_OK) return fail(EINVAL, "broken gzip data");
+      if (result == Z_STREAM_END)
+        ended_ = true;
+      else if (result != Z_OK)
+        return fail(EINVAL, "broken gzip data");
     }
     return size - stream_.avail_out;
   }
@@ -191,7 +196,8 @@ class GzipSource : public Source {
 
 class ZstdSource : public Source {
  public:
-  explicit ZstdSource(std::unique_ptr<Source> under) : under_(std::move(under)), stream_(ZSTD_createDStream()), in_(ZSTD_DStreamInSize()) {}
+  explicit ZstdSource(std::unique_ptr<Source> under)
+      : under_(std::move(under)), stream_(ZSTD_createDStream()), in_(ZSTD_DStreamInSize()) {}
   ~ZstdSource() override { ZSTD_freeDStream(stream_); }
   Result<size_t> read(char* into, size_t size) override {
     ZSTD_outBuffer out{into, size, 0};

@@ -27,8 +27,8 @@ class Source {
 enum class Packing { kNone, kGzip, kZstd };
 Packing packing_of_name(const std::string& file);  // by its extension: .gz, .zstd, .zst
 
-// A file, written under `path`.tmp (mode 0600: a dump may hold secrets) and renamed by finish(); destroyed before that, it
-// leaves nothing. An empty path is standard output.
+// A file, written under `path`.tmp (mode 0600: a dump may hold secrets) and renamed by finish(); destroyed before that,
+// it leaves nothing. An empty path is standard output.
 Result<std::unique_ptr<Sink>> open_sink(const std::string& path, Packing packing);
 // A file or, with an empty path, standard input. gzip and zstd are told by their first bytes.
 Result<std::unique_ptr<Source>> open_source(const std::string& path);

@@ -45,8 +45,8 @@ class MessageReader {
   explicit MessageReader(std::string_view data) : data_(data) {}
   struct Field {
     uint32_t number = 0;
-    uint64_t value = 0;       // of a varint
-    std::string_view bytes;   // of a length-delimited field
+    uint64_t value = 0;      // of a varint
+    std::string_view bytes;  // of a length-delimited field
     bool is_bytes = false;
   };
   // The next field; nothing at the end or when the rest is broken, ok() tells which.
