@@ -436,5 +436,142 @@ TEST(Data, ReadersAndWritersAtOnce) {
   EXPECT_EQ(*v.read(ino, 0, 3 * kRegion), std::string(3 * kRegion, 'p'));
 }
 
+DataOptions with_disk(const testing::Folder& folder) {
+  auto options = Volume::small();
+  options.cache.dirs = {folder.path};
+  options.cache.size_bytes = 64 << 20;
+  options.cache.free_space_ratio = 0.0001;
+  return options;
+}
+
+TEST(Data, WarmReadsTouchNoStore) {
+  testing::Folder folder;
+  Volume v(with_disk(folder));
+  Ino ino = v.create("f");
+  auto text = pattern(500'000, 1);
+  ASSERT_TRUE(v.write(ino, 0, text));
+  ASSERT_TRUE(v.data->flush(ino, nullptr));
+  EXPECT_EQ(*v.read(ino, 0, 500'000), text);
+  auto state = v.data->cache_file(ino, 500'000, Data::CacheAction::kWarmup);
+  ASSERT_TRUE(state);
+  EXPECT_EQ(state->blocks, 8u);
+  EXPECT_TRUE(
+      eventually([&] { return v.data->cache_file(ino, 500'000, Data::CacheAction::kCheck)->cached_bytes == 500'000; }));
+  auto gets = v.faults->count(Faults::kGet);
+  for (size_t at = 0; at < 490'000; at += 10'000) ASSERT_EQ(*v.read(ino, at, 4096), text.substr(at, 4096));
+  EXPECT_EQ(v.faults->count(Faults::kGet), gets);
+  EXPECT_GE(v.data->stats().cache_hits, 49u);
+  auto evicted = v.data->cache_file(ino, 500'000, Data::CacheAction::kEvict);
+  ASSERT_TRUE(evicted);
+  EXPECT_EQ(evicted->cached_blocks, 0u);
+  EXPECT_EQ(*v.read(ino, 0, 500'000), text);
+}
+
+TEST(Data, RandomHistoryWithDiskCache) {
+  testing::Folder folder;
+  auto options = with_disk(folder);
+  options.cache.size_bytes = 2 << 20;
+  Volume v(options, "lz4");
+  random_history(v, 4, 300);
+}
+
+TEST(Data, WritebackStagesThenUploads) {
+  testing::Folder folder;
+  auto options = with_disk(folder);
+  options.writeback = true;
+  Volume v(options);
+  Ino ino = v.create("f");
+  auto text = pattern(200'000, 2);
+  v.faults->hold(Faults::kPut);  // the store hangs
+  ASSERT_TRUE(v.write(ino, 0, text));
+  ASSERT_TRUE(v.data->flush(ino, nullptr));  // and is not waited for
+  EXPECT_EQ(v.meta->getattr({}, ino)->length, text.size());
+  EXPECT_EQ(*v.read(ino, 0, 200'000), text);
+  EXPECT_EQ(v.objects(), 0u);
+  EXPECT_GT(v.data->stats().staged_blocks, 0u);
+  v.faults->release();
+  EXPECT_TRUE(eventually([&] { return v.objects() == 4 && v.data->stats().staged_blocks == 0; }));
+  EXPECT_EQ(*v.read(ino, 0, 200'000), text);
+}
+
+TEST(Data, StagedBlocksOfAnEarlierClientAreUploadedInEveryMode) {
+  testing::Folder folder;
+  auto options = with_disk(folder);
+  options.writeback = true;
+  options.upload_delay_ms = 3'600'000;
+  Volume v(options);
+  Ino ino = v.create("f");
+  auto text = pattern(200'000, 3);
+  ASSERT_TRUE(v.write(ino, 0, text));
+  ASSERT_TRUE(v.data->flush(ino, nullptr));
+  EXPECT_EQ(v.objects(), 0u);
+  (void)v.meta->close_session();
+  ASSERT_TRUE(v.data->close());
+  v.meta->set_data_hooks(nullptr);
+  v.data.reset();
+  EXPECT_EQ(v.objects(), 0u);
+  options.writeback = false;
+  options.upload_delay_ms = 0;
+  v.open(options);
+  EXPECT_TRUE(eventually([&] { return v.objects() == 4; }));
+  EXPECT_EQ(*v.read(ino, 0, 200'000), text);
+}
+
+TEST(Data, DeletedSlicesLeaveNothingStaged) {
+  testing::Folder folder;
+  auto options = with_disk(folder);
+  options.writeback = true;
+  options.upload_delay_ms = 3'600'000;
+  Volume v(options);
+  Ino ino = v.create("f");
+  ASSERT_TRUE(v.write(ino, 0, pattern(200'000, 3)));
+  ASSERT_TRUE(v.data->flush(ino, nullptr));
+  EXPECT_EQ(v.data->stats().staged_blocks, 4u);
+  auto view = v.meta->read_chunk(ino, 0);
+  ASSERT_TRUE(view);
+  ASSERT_TRUE(v.data->delete_slice(view->pieces[0].id, view->pieces[0].size));
+  EXPECT_EQ(v.data->stats().staged_blocks, 0u);
+  EXPECT_EQ(v.data->cached().first, 0u);
+}
+
+TEST(Data, RandomHistoryWithWriteback) {
+  testing::Folder folder;
+  auto options = with_disk(folder);
+  options.writeback = true;
+  Volume v(options);
+  v.faults->fail_randomly(Faults::kPut, 10, 5);
+  random_history(v, 6, 300);
+}
+
+TEST(Data, AnOutageOfTheStoreEndsWithErrorsAndWorkResumes) {
+  auto options = Volume::small();
+  options.io_retries = 1;
+  Volume v(options);
+  Ino ino = v.create("f");
+  ASSERT_TRUE(v.write(ino, 0, pattern(100'000, 1)));
+  ASSERT_TRUE(v.data->flush(ino, nullptr));
+  v.faults->fail_next(Faults::kAll, Faults::kForever);
+  EXPECT_EQ(code_of(v.read(ino, 0, 1000)), EIO);
+  ASSERT_TRUE(v.write(ino, 0, pattern(100'000, 2)));
+  EXPECT_EQ(code_of(v.data->flush(ino, nullptr)), EIO);
+  v.faults->clear();
+  EXPECT_EQ(*v.read(ino, 0, 100'000), pattern(100'000, 1));
+  ASSERT_TRUE(v.write(ino, 0, pattern(100'000, 2)));
+  ASSERT_TRUE(v.data->flush(ino, nullptr));
+  EXPECT_EQ(*v.read(ino, 0, 100'000), pattern(100'000, 2));
+}
+
+TEST(Data, CancelledReadsEnd) {
+  Volume v;
+  Ino ino = v.create("f");
+  ASSERT_TRUE(v.write(ino, 0, pattern(1000, 1)));
+  ASSERT_TRUE(v.data->flush(ino, nullptr));
+  v.faults->fail_next(Faults::kGet, Faults::kForever);
+  std::atomic<bool> cancelled{true};
+  auto handle = v.data->open_reader(ino);
+  std::string into(1000, '\0');
+  EXPECT_EQ(code_of(v.data->read(*handle, 1000, 0, std::span(into), &cancelled)), EINTR);
+}
+
 }  // namespace
 }  // namespace zest::data

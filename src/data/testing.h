@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -17,6 +19,19 @@
 #include "object/open.h"
 
 namespace zest::data::testing {
+
+// A folder of its own, removed at the end.
+struct Folder {
+  Folder() {
+    std::string name = std::filesystem::temp_directory_path() / "zest-data-XXXXXX";
+    path = ::mkdtemp(name.data());
+  }
+  ~Folder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+  }
+  std::string path;
+};
 
 struct Volume {
   explicit Volume(DataOptions options = small(), std::string compression = "none", int block_kib = 64) {

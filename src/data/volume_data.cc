@@ -67,7 +67,7 @@ void VolumeData::make_cache() {
   if (cache.size_bytes == 0) return;
   bool memory = cache.dirs.empty() || (cache.dirs.size() == 1 && cache.dirs[0] == "memory");
   if (!memory) {
-    if (auto disk = make_disk_cache(options_, format_, clock_, pool_, stats_)) {
+    if (auto disk = make_disk_cache(options_, format_, clock_, stats_)) {
       cache_ = std::move(disk);
       cache_dir_.clear();
       for (const auto& dir : cache.dirs)

@@ -4,7 +4,6 @@
 #include <memory>
 
 #include "base/clock.h"
-#include "data/buffer.h"
 #include "data/cache/block_cache.h"
 #include "data/data.h"
 #include "volume/format.h"
@@ -13,6 +12,6 @@ namespace zest::data {
 
 // Null when no directory can be used.
 std::unique_ptr<BlockCache> make_disk_cache(const DataOptions& options, const Format& format, const Clock& clock,
-                                            BufferPool& pool, DataStats& stats);
+                                            DataStats& stats);
 
 }  // namespace zest::data

@@ -1,0 +1,52 @@
+// One block as a file of the disk cache: bytes, then a checksum of each 32 KiB (docs/format/cache.md sections 2, 3,
+// 12).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace zest::data {
+
+enum class Verify { kNone, kFull, kShrink, kExtend };
+std::optional<Verify> parse_verify(std::string_view level);
+
+std::string checksum_trailer(std::string_view data);
+
+// Writes path + ".tmp" and renames it over path, making folders as needed with dir_mode.
+Result<void> write_cache_file(const std::string& path, std::string_view data, Verify level, uint32_t mode);
+// mode | w and x for every class that may read.
+uint32_t dir_mode(uint32_t file_mode);
+Result<void> make_dirs(const std::string& dir, uint32_t mode);
+
+// An open block file. Thread safe.
+class CacheFile {
+ public:
+  // ENOENT: not there; EIO: of a wrong size, or unreadable.
+  static Result<std::shared_ptr<CacheFile>> open(const std::string& path, uint32_t bytes, Verify level);
+  ~CacheFile();
+  CacheFile(const CacheFile&) = delete;
+
+  // EIO with "checksum" in the text when the bytes are not what was written.
+  Result<void> read(uint32_t offset, std::span<char> into) const;
+  bool linked_twice() const { return links_ > 1; }
+
+ private:
+  CacheFile(int fd, uint32_t bytes, Verify level) : fd_(fd), bytes_(bytes), level_(level) {}
+  Result<void> load(uint64_t file_size);
+  Result<void> read_raw(uint32_t offset, std::span<char> into) const;
+  Result<void> check(uint32_t segment, std::string_view data) const;
+  const int fd_;
+  const uint32_t bytes_;
+  const Verify level_;
+  uint64_t links_ = 1;
+  std::vector<uint32_t> sums_;  // empty: none stored
+};
+
+}  // namespace zest::data

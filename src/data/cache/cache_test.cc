@@ -1,0 +1,275 @@
+// The disk cache's format, ring and limits, and a cache of real folders.
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "data/cache/cache_file.h"
+#include "data/cache/disk_cache.h"
+#include "data/cache/hash_ring.h"
+#include "data/cache/memory_cache.h"
+#include "data/testing.h"
+
+namespace zest::data {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::eventually;
+using testing::Folder;
+using testing::pattern;
+
+std::string slurp(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+TEST(HashRing, Vectors) {
+  EXPECT_EQ(murmur3_32("hello"), 0x248bfa47u);
+  EXPECT_EQ(murmur3_32("chunks/0/0/1_0_4194304"), 0xd52f8102u);
+  EXPECT_EQ(fnv1_32("chunks/0/0/1_0_4194304"), 0xd8ae118au);
+}
+
+TEST(HashRing, KeysLandWhereTheReferencePutsThem) {
+  std::vector<std::string> ids;
+  for (char c : {'1', '2', '3'}) ids.push_back(std::string("00000000-0000-4000-8000-00000000000") + c);
+  HashRing ring(ids);
+  EXPECT_EQ(ring.replicas(), (std::vector<int>{94, 100, 105}));
+  EXPECT_EQ(ring.pick("chunks/0/0/1_0_4194304"), 2u);
+  EXPECT_EQ(ring.pick("chunks/0/0/2_0_4194304"), 2u);
+  EXPECT_EQ(ring.pick("chunks/0/0/3_0_4194304"), 0u);
+  EXPECT_EQ(ring.pick("chunks/0/0/4_0_4194304"), 1u);
+  EXPECT_EQ(ring.pick("chunks/0/0/5_0_4194304"), 0u);
+  EXPECT_EQ(ring.pick("chunks/0/0/6_0_4194304"), 1u);
+  EXPECT_EQ(ring.pick("chunks/0/0/7_3_100"), 1u);
+}
+
+TEST(CacheFile, FormatOnDisk) {
+  Folder dir;
+  ASSERT_TRUE(write_cache_file(dir.path + "/a/b/f", "hello", Verify::kExtend, 0600));
+  EXPECT_EQ(slurp(dir.path + "/a/b/f"), std::string("hello\x9a\x71\xbb\x4c"));
+  struct stat st {};
+  ASSERT_EQ(::stat((dir.path + "/a/b/f").c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 0777, 0600u);
+  ASSERT_EQ(::stat((dir.path + "/a/b").c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 0777, 0700u);
+  EXPECT_EQ(checksum_trailer(std::string(65536, 'x')).size(), 8u);
+  ASSERT_TRUE(write_cache_file(dir.path + "/plain", "hello", Verify::kNone, 0600));
+  EXPECT_EQ(slurp(dir.path + "/plain"), "hello");
+}
+
+TEST(CacheFile, EveryRangeIsReadAsItWasWritten) {
+  Folder dir;
+  auto text = pattern(100'000, 1);
+  std::string path = dir.path + "/f";
+  ASSERT_TRUE(write_cache_file(path, text, Verify::kFull, 0600));
+  for (Verify level : {Verify::kNone, Verify::kFull, Verify::kShrink, Verify::kExtend}) {
+    auto file = CacheFile::open(path, 100'000, level);
+    ASSERT_TRUE(file);
+    for (uint32_t off : {0u, 1u, 32767u, 32768u, 65535u, 99'000u, 99'999u})
+      for (uint32_t n : {1u, 4096u, 32768u, 70'000u, 100'000u}) {
+        uint32_t size = std::min(n, 100'000 - off);
+        std::string got(size, '\0');
+        ASSERT_TRUE((*file)->read(off, std::span(got))) << off << " " << n;
+        ASSERT_EQ(got, text.substr(off, size)) << off << " " << n;
+      }
+  }
+}
+
+TEST(CacheFile, AWrongByteIsNoticedAtEachLevelAsSpecified) {
+  Folder dir;
+  auto text = pattern(100'000, 2);
+  std::string path = dir.path + "/f";
+  ASSERT_TRUE(write_cache_file(path, text, Verify::kFull, 0600));
+  {
+    std::fstream out(path, std::ios::in | std::ios::out | std::ios::binary);
+    out.seekp(40'000);
+    out.put(static_cast<char>(~text[40'000]));
+  }
+  auto read = [&](Verify level, uint32_t off, uint32_t size) {
+    std::string got(size, '\0');
+    auto file = CacheFile::open(path, 100'000, level);
+    return file && (*file)->read(off, std::span(got)).has_value();
+  };
+  EXPECT_TRUE(read(Verify::kNone, 0, 100'000));
+  EXPECT_FALSE(read(Verify::kFull, 0, 100'000));
+  EXPECT_TRUE(read(Verify::kFull, 39'000, 2'000));
+  EXPECT_TRUE(read(Verify::kShrink, 39'000, 2'000));
+  EXPECT_FALSE(read(Verify::kShrink, 30'000, 40'000));
+  EXPECT_FALSE(read(Verify::kExtend, 50'000, 10));
+  EXPECT_TRUE(read(Verify::kExtend, 70'000, 10));
+}
+
+TEST(CacheFile, WrongSizesAndFooters) {
+  Folder dir;
+  auto write = [&](const std::string& text) { std::ofstream(dir.path + "/f", std::ios::binary) << text; };
+  auto opens = [&] { return CacheFile::open(dir.path + "/f", 5, Verify::kExtend).has_value(); };
+  EXPECT_EQ(code_of(CacheFile::open(dir.path + "/none", 5, Verify::kExtend)), ENOENT);
+  write("hell");
+  EXPECT_FALSE(opens());
+  write("hello");
+  EXPECT_TRUE(opens());
+  write(std::string("hello\x9a\x71\xbb\x4c") + "junk");
+  EXPECT_FALSE(opens());
+  std::string footer("\x46\x53\x00\x10\x82\xa4\x74\x69\x65\x72\xcc\x01\xa3\x70\x61\x64\xc4\x02\x00\x00", 20);
+  write(std::string("hello\x9a\x71\xbb\x4c") + footer);
+  EXPECT_TRUE(opens());
+}
+
+struct Disk {
+  explicit Disk(std::vector<std::string> dirs, uint64_t size = 100 << 20) {
+    options.cache.dirs = std::move(dirs);
+    options.cache.size_bytes = size;
+    options.cache.free_space_ratio = 0.0001;  // the machine's disk may be nearly full
+    format.uuid = "11111111-2222-4333-8444-555555555555";
+    format.block_size_kib = 64;
+    open();
+  }
+  void open() { cache = make_disk_cache(options, format, system_clock(), stats); }
+  BufferPtr buffer(std::string_view text) {
+    auto memory = pool.get(text.size(), 1000);
+    std::copy(text.begin(), text.end(), memory->data());
+    memory->set_size(text.size());
+    return memory;
+  }
+  std::string read(const BlockId& id) {
+    std::string text(id.bytes, '\0');
+    return cache->read(id, 0, std::span(text)) ? text : "";
+  }
+  bool written(const std::string& path) {
+    return eventually([&] { return fs::exists(path); });
+  }
+  DataOptions options;
+  Format format;
+  DataStats stats;
+  Budget budget{64 << 20};
+  BufferPool pool{budget, 65536};
+  std::unique_ptr<BlockCache> cache;
+};
+
+constexpr BlockId kBlock{SliceId{19}, 2, 3000};
+
+TEST(DiskCache, LayoutAndWarmRestart) {
+  Folder dir;
+  Disk disk({dir.path});
+  auto text = pattern(3000, 3);
+  std::string root = dir.path + "/" + disk.format.uuid;
+  disk.cache->put(kBlock, disk.buffer(text), false);
+  EXPECT_EQ(disk.read(kBlock), text);  // at once, from the queue
+  ASSERT_TRUE(disk.written(root + "/raw/chunks/0/0/19_2_3000"));
+  EXPECT_EQ(disk.read(kBlock), text);
+  EXPECT_EQ(slurp(root + "/.lock").size(), 36u);
+  EXPECT_EQ(disk.cache->location(kBlock), root + "/");
+  disk.cache->stop();
+  disk.open();
+  EXPECT_EQ(disk.read(kBlock), text);
+  EXPECT_TRUE(eventually([&] { return disk.cache->usage() == std::pair<uint64_t, uint64_t>(1, 3000 + 4096); }));
+  disk.cache->remove(kBlock);
+  EXPECT_EQ(disk.read(kBlock), "");
+  EXPECT_FALSE(fs::exists(root + "/raw/chunks/0/0/19_2_3000"));
+  EXPECT_EQ(disk.budget.used(), 0);
+}
+
+TEST(DiskCache, ABrokenFileIsAMissAndGoes) {
+  Folder dir;
+  Disk disk({dir.path});
+  disk.cache->put(kBlock, disk.buffer(pattern(3000, 3)), false);
+  std::string file = dir.path + "/" + disk.format.uuid + "/raw/chunks/0/0/19_2_3000";
+  ASSERT_TRUE(disk.written(file));
+  disk.cache->stop();
+  {
+    std::fstream out(file, std::ios::in | std::ios::out | std::ios::binary);
+    out.seekp(100);
+    out << "wrong";
+  }
+  disk.open();
+  EXPECT_EQ(disk.read(kBlock), "");
+  EXPECT_FALSE(fs::exists(file));
+}
+
+TEST(DiskCache, StaysWithinItsSize) {
+  for (const char* eviction : {"2-random", "lru", "none"}) {
+    Folder dir;
+    Disk disk({dir.path}, 10 * (3000 + 4096));
+    disk.options.cache.eviction = eviction;
+    disk.open();
+    for (uint64_t i = 1; i <= 50; i++) disk.cache->put({SliceId{i}, 0, 3000}, disk.buffer(pattern(3000, i)), true);
+    EXPECT_TRUE(eventually([&] {
+      auto [blocks, bytes] = disk.cache->usage();
+      return blocks > 0 && bytes <= 12 * (3000u + 4096);
+    })) << eviction;
+    disk.cache->stop();
+    auto [blocks, bytes] = disk.cache->usage();
+    EXPECT_LE(blocks, 12u) << eviction;
+    size_t files = 0;
+    for (auto& entry : fs::recursive_directory_iterator(dir.path))
+      if (entry.is_regular_file() && entry.path().filename() != ".lock") files++;
+    EXPECT_EQ(files, blocks) << eviction;
+  }
+}
+
+TEST(DiskCache, SeveralDirectoriesShareTheBlocks) {
+  Folder a, b, c;
+  Disk disk({a.path, b.path, c.path});
+  for (uint64_t i = 1; i <= 60; i++) disk.cache->put({SliceId{i}, 0, 3000}, disk.buffer(pattern(3000, i)), true);
+  EXPECT_TRUE(eventually([&] { return disk.cache->usage().first == 60; }));
+  std::map<std::string, int> where;
+  for (uint64_t i = 1; i <= 60; i++) {
+    where[disk.cache->location({SliceId{i}, 0, 3000})]++;
+    ASSERT_EQ(disk.read({SliceId{i}, 0, 3000}), pattern(3000, i));
+  }
+  EXPECT_EQ(where.size(), 3u);
+}
+
+TEST(DiskCache, StagedBlocksAreNeverEvictedAndSurviveARestart) {
+  Folder dir;
+  Disk disk({dir.path}, 5 * (3000 + 4096));
+  auto text = pattern(3000, 9);
+  std::string root = dir.path + "/" + disk.format.uuid;
+  ASSERT_TRUE(disk.cache->stage(kBlock, text));
+  struct stat st {};
+  ASSERT_EQ(::stat((root + "/rawstaging/chunks/0/0/19_2_3000").c_str(), &st), 0);
+  EXPECT_EQ(st.st_nlink, 2u);
+  for (uint64_t i = 100; i <= 150; i++) disk.cache->put({SliceId{i}, 0, 3000}, disk.buffer(pattern(3000, i)), true);
+  EXPECT_EQ(disk.read(kBlock), text);
+  disk.cache->remove(kBlock);  // only what is not staged can be removed
+  EXPECT_EQ(disk.read(kBlock), text);
+  disk.cache->stop();
+  disk.open();
+  auto staged = disk.cache->staged();
+  ASSERT_EQ(staged.size(), 1u);
+  EXPECT_EQ(staged[0].id, kBlock);
+  std::string back(3000, '\0');
+  ASSERT_TRUE(disk.cache->read_staged(kBlock, std::span(back)));
+  EXPECT_EQ(back, text);
+  disk.cache->unstage(kBlock, false);
+  EXPECT_FALSE(fs::exists(root + "/rawstaging/chunks/0/0/19_2_3000"));
+  EXPECT_EQ(disk.read(kBlock), text);  // now an ordinary cached block
+}
+
+TEST(DiskCache, NoUsableDirectory) {
+  Folder dir;
+  std::ofstream(dir.path + "/file") << "x";
+  Disk disk({dir.path + "/file"});
+  EXPECT_EQ(disk.cache, nullptr);
+}
+
+TEST(MemoryCache, EvictsDownToItsSize) {
+  DataStats stats;
+  CacheOptions options;
+  Budget budget(64 << 20);
+  BufferPool pool(budget, 65536);
+  auto cache = make_memory_cache(100'000, options, system_clock(), stats);
+  for (uint64_t i = 1; i <= 100; i++) {
+    auto memory = pool.get(3000, 1000);
+    memory->set_size(3000);
+    cache->put({SliceId{i}, 0, 3000}, memory, false);
+  }
+  EXPECT_LE(cache->usage().second, 100'000u);
+  EXPECT_GT(cache->usage().first, 20u);
+  EXPECT_TRUE(cache->contains({SliceId{100}, 0, 3000}));
+}
+
+}  // namespace
+}  // namespace zest::data

@@ -1,0 +1,372 @@
+// Reading, writing and staging blocks of one cache directory. Limits, scans and health: disk_upkeep.cc.
+#include "data/cache/disk_store.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <random>
+
+#include "base/log.h"
+#include "base/threads.h"
+
+namespace zest::data {
+namespace {
+
+constexpr size_t kOpenFiles = 512;
+
+std::string random_uuid() {
+  std::random_device source;
+  std::string hex;
+  for (int i = 0; i < 4; i++) hex += fmt::format("{:08x}", static_cast<uint32_t>(source()));
+  hex[12] = '4';
+  hex[16] = "89ab"[(hex[16] <= '9' ? hex[16] - '0' : hex[16] - 'a' + 10) & 3];
+  return hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-" + hex.substr(12, 4) + "-" + hex.substr(16, 4) + "-" +
+         hex.substr(20, 12);
+}
+
+Result<std::string> read_small_file(const std::string& path) {
+  int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return fail(errno);
+  char text[128];
+  ssize_t n = ::read(fd, text, sizeof text);
+  ::close(fd);
+  if (n < 0) return fail(EIO);
+  return std::string(text, static_cast<size_t>(n));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<DiskStore>> DiskStore::open(const std::string& dir, const StoreLimits& limits,
+                                                   const DataOptions& options, const Format& format, const Clock& clock,
+                                                   DataStats& stats) {
+  std::string root = dir;
+  while (root.size() > 1 && root.ends_with('/')) root.pop_back();
+  std::unique_ptr<DiskStore> store(new DiskStore(root + "/" + format.uuid, limits, options, format, clock, stats));
+  ZEST_TRY(store->prepare());
+  store->measure();
+  return store;
+}
+
+DiskStore::DiskStore(std::string root, const StoreLimits& limits, const DataOptions& options, const Format& format,
+                     const Clock& clock, DataStats& stats)
+    : root_(std::move(root)),
+      limits_(limits),
+      options_(options),
+      format_(format),
+      clock_(clock),
+      stats_(stats),
+      verify_(parse_verify(options.cache.verify_checksum).value_or(Verify::kExtend)),
+      max_bytes_(limits.bytes),
+      max_items_(limits.items),
+      free_ratio_(options.cache.free_space_ratio) {}
+
+DiskStore::~DiskStore() { stop(); }
+
+Result<void> DiskStore::prepare() {
+  ZEST_TRY(make_dirs(root_ + "/raw", dir_mode(options_.cache.mode)));
+  std::string lock = root_ + "/.lock";
+  if (auto text = read_small_file(lock); text && !text->empty()) {
+    id_ = text->substr(0, text->find_first_of("\r\n"));
+    return {};
+  }
+  id_ = random_uuid();
+  int fd = ::open(lock.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd < 0) return fail(errno, "cannot write " + lock);
+  ssize_t n = ::write(fd, id_.data(), id_.size());
+  ::close(fd);
+  if (n != static_cast<ssize_t>(id_.size())) return fail(EIO, "cannot write " + lock);
+  return {};
+}
+
+std::string DiskStore::path(const BlockId& id, bool staging) const {
+  return root_ + (staging ? "/rawstaging/" : "/raw/") + block_key(format_, id.slice, id.index, id.bytes);
+}
+
+// The open file of a block, null when it is not here. Until the first scan is over the disk is asked.
+std::shared_ptr<CacheFile> DiskStore::open_file(const BlockId& id) {
+  {
+    std::lock_guard lock(mutex_);
+    auto it = items_.find(id);
+    if (it != items_.end()) {
+      it->second.used_s = now_s();
+      if (it->second.file) {
+        open_.splice(open_.begin(), open_, it->second.place);
+        return it->second.file;
+      }
+    } else if (scanned_) {
+      return nullptr;
+    }
+  }
+  auto file = CacheFile::open(path(id, false), id.bytes, verify_);
+  if (!file) {
+    if (file.error().code != ENOENT) {
+      log_warning(fmt::format("cache: {}", file.error().message()));
+      io_error(file.error().code);
+      remove(id);
+    } else {
+      forget(id);
+    }
+    return nullptr;
+  }
+  bool staged = (*file)->linked_twice();
+  add(id, now_s(), staged);
+  std::shared_ptr<CacheFile> closed;  // outside the lock
+  std::lock_guard lock(mutex_);
+  auto it = items_.find(id);
+  if (it == items_.end() || it->second.file) return *file;
+  open_.push_front(id);
+  it->second.place = open_.begin();
+  it->second.file = *file;
+  if (open_.size() > kOpenFiles) {
+    auto last = items_.find(open_.back());
+    if (last != items_.end()) closed = std::move(last->second.file);
+    open_.pop_back();
+  }
+  return *file;
+}
+
+bool DiskStore::read(const BlockId& id, uint32_t offset, std::span<char> into) {
+  if (out_) return false;
+  {
+    BufferPtr waiting;
+    {
+      std::lock_guard lock(mutex_);
+      if (!queued_.empty())
+        if (auto it = queued_.find(id); it != queued_.end()) waiting = it->second;
+    }
+    if (waiting) {
+      std::memcpy(into.data(), waiting->data() + offset, into.size());
+      return true;
+    }
+  }
+  auto file = open_file(id);
+  if (!file) return false;
+  auto result = file->read(offset, into);
+  if (result) return true;
+  log_warning(fmt::format("cache: {}: {}", path(id, false), result.error().message()));
+  if (result.error().what.find("checksum") == std::string::npos) io_error(result.error().code);
+  bool staged = false;
+  {
+    std::lock_guard lock(mutex_);
+    auto it = items_.find(id);
+    staged = it != items_.end() && it->second.staged;
+  }
+  if (!staged) remove(id);
+  return false;
+}
+
+void DiskStore::add(const BlockId& id, uint32_t used_s, bool staged) {
+  std::lock_guard lock(mutex_);
+  auto [it, fresh] = items_.try_emplace(id);
+  it->second.used_s = std::max(it->second.used_s, used_s);
+  it->second.added = round_;
+  if (!fresh) return;
+  it->second.staged = staged;
+  if (staged) return;
+  used_ += id.bytes + 4096;
+  counted_++;
+}
+
+void DiskStore::erase(Index::iterator it) {
+  if (!it->second.staged) {
+    used_ -= it->first.bytes + 4096;
+    counted_--;
+  }
+  if (it->second.file) open_.erase(it->second.place);
+  items_.erase(it);
+}
+
+void DiskStore::forget(const BlockId& id) {
+  std::shared_ptr<CacheFile> closed;
+  std::lock_guard lock(mutex_);
+  auto it = items_.find(id);
+  if (it == items_.end()) return;
+  closed = it->second.file;
+  erase(it);
+}
+
+bool DiskStore::contains(const BlockId& id) {
+  if (out_) return false;
+  {
+    std::lock_guard lock(mutex_);
+    if (queued_.contains(id)) return true;
+    if (items_.contains(id)) return true;
+    if (scanned_) return false;
+  }
+  return open_file(id) != nullptr;
+}
+
+void DiskStore::remove(const BlockId& id) {
+  {
+    std::lock_guard lock(mutex_);
+    queued_.erase(id);
+    std::erase_if(queue_, [&](const auto& entry) { return entry.first == id; });
+    auto it = items_.find(id);
+    if (it != items_.end() && it->second.staged) return;
+  }
+  forget(id);
+  ::unlink(path(id, false).c_str());
+}
+
+std::pair<uint64_t, uint64_t> DiskStore::usage() const {
+  std::lock_guard lock(mutex_);
+  return {counted_, used_};
+}
+
+void DiskStore::put(const BlockId& id, BufferPtr data, bool wait) {
+  if (out_ || data->size() != id.bytes) return;
+  std::unique_lock lock(mutex_);
+  if (items_.contains(id) || queued_.contains(id)) return;
+  if (options_.cache.eviction == "none" && full()) {
+    stats_.cache_drops++;
+    return;
+  }
+  if (wait)
+    room_.wait_for(lock, std::chrono::seconds(30), [&] { return stop_ || queue_.size() < limits_.queued_blocks; });
+  if (stop_ || queue_.size() >= limits_.queued_blocks) {
+    stats_.cache_drops++;
+    return;
+  }
+  queued_[id] = data;
+  queue_.emplace_back(id, std::move(data));
+  if (!writer_.joinable()) writer_ = std::thread([this] { write_queued(); });
+  wake_.notify_one();
+}
+
+void DiskStore::write_queued() {
+  name_this_thread("cache");
+  std::unique_lock lock(mutex_);
+  while (true) {
+    wake_.wait(lock, [&] { return stop_ || !queue_.empty(); });
+    if (queue_.empty()) return;
+    auto [id, data] = queue_.front();
+    lock.unlock();
+    write_block(id, data);
+    data.reset();
+    lock.lock();
+    std::shared_ptr<Buffer> gone;
+    if (auto it = queued_.find(id); it != queued_.end()) gone = std::move(it->second), queued_.erase(it);
+    if (!queue_.empty() && queue_.front().first == id) queue_.pop_front();
+    lock.unlock();
+    gone.reset();  // gives memory back, without the lock
+    room_.notify_all();
+    lock.lock();
+  }
+}
+
+void DiskStore::write_block(const BlockId& id, const BufferPtr& data) {
+  if (out_) return;
+  {
+    std::lock_guard lock(mutex_);
+    if (!queued_.contains(id)) return;  // removed meanwhile
+    if (options_.cache.eviction == "none" && full()) {
+      stats_.cache_drops++;
+      return;
+    }
+  }
+  auto result = write_cache_file(path(id, false), data->view(), verify_, options_.cache.mode);
+  if (!result) {
+    stats_.cache_drops++;
+    if (result.error().code == ENOSPC || result.error().code == EDQUOT) {
+      raw_full_ = true;
+      evict(id.bytes * 4, 0);
+    } else {
+      log_warning(fmt::format("cache: {}", result.error().message()));
+      io_error(result.error().code);
+    }
+    return;
+  }
+  stats_.cache_writes++;
+  stats_.cache_write_bytes += id.bytes;
+  bool removed = false, over = false;
+  {
+    std::lock_guard lock(mutex_);
+    removed = !queued_.contains(id);
+  }
+  if (removed) {  // while it was being written
+    ::unlink(path(id, false).c_str());
+    return;
+  }
+  add(id, now_s(), false);
+  {
+    std::lock_guard lock(mutex_);
+    over = full() && options_.cache.eviction != "none";
+  }
+  if (over) evict(0, 0);
+}
+
+Result<void> DiskStore::stage(const BlockId& id, std::string_view data) {
+  if (out_) return fail(EIO, "cache directory is out of use");
+  if (stage_full_) return fail(ENOSPC);
+  std::string staging = path(id, true), raw_path = path(id, false);
+  auto written = write_cache_file(staging, data, verify_, options_.cache.mode);
+  if (!written) {
+    if (written.error().code == ENOSPC || written.error().code == EDQUOT) stage_full_ = true;
+    io_error(written.error().code);
+    return written;
+  }
+  for (int attempt = 0;; attempt++) {
+    if (::link(staging.c_str(), raw_path.c_str()) == 0) break;
+    int code = errno;
+    if (attempt == 0 && code == ENOENT) {
+      (void)make_dirs(raw_path.substr(0, raw_path.find_last_of('/')), dir_mode(options_.cache.mode));
+    } else if (attempt == 0 && code == EEXIST) {
+      ::unlink(raw_path.c_str());
+    } else {
+      ::unlink(staging.c_str());
+      return fail(code, "link " + raw_path);
+    }
+  }
+  forget(id);
+  add(id, now_s() - static_cast<uint32_t>(options_.cache.expire_ms / 2000), true);
+  return {};
+}
+
+Result<void> DiskStore::read_staged(const BlockId& id, std::span<char> into) {
+  auto file = CacheFile::open(path(id, true), id.bytes, verify_);
+  if (!file) return fail(std::move(file.error()));
+  return (*file)->read(0, into);
+}
+
+void DiskStore::unstage(const BlockId& id, bool drop) {
+  ::unlink(path(id, true).c_str());
+  bool known = false;
+  {
+    std::lock_guard lock(mutex_);
+    auto it = items_.find(id);
+    known = it != items_.end();
+    if (known && it->second.staged) {
+      it->second.staged = false;
+      used_ += id.bytes + 4096;
+      counted_++;
+    }
+  }
+  if (drop) remove(id);
+}
+
+Result<void> DiskStore::sync() {
+  int fd = ::open(root_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return fail(errno, "open " + root_);
+  int failed = ::syncfs(fd);
+  int code = errno;
+  ::close(fd);
+  if (failed) return fail(code, "syncfs " + root_);
+  return {};
+}
+
+void DiskStore::stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_all();
+  room_.notify_all();
+  if (writer_.joinable()) writer_.join();
+}
+
+}  // namespace zest::data

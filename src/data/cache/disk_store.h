@@ -1,0 +1,123 @@
+// One cache directory: <dir>/<volume UUID>/{.lock,raw,rawstaging} (docs/format/cache.md). Index and limits in memory,
+// one thread that writes what is queued. Which of several directories a block belongs to is not its business.
+//
+// Thread safe. No lock is held over I/O.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "base/clock.h"
+#include "data/cache/block_cache.h"
+#include "data/cache/cache_file.h"
+#include "data/data.h"
+#include "volume/format.h"
+
+namespace zest::data {
+
+struct StoreLimits {
+  uint64_t bytes = 0;        // of this directory
+  uint64_t items = 0;        // 0: by the file system
+  size_t queued_blocks = 4;  // waiting to be written
+};
+
+class DiskStore {
+ public:
+  // Makes the folders and the .lock file.
+  static Result<std::unique_ptr<DiskStore>> open(const std::string& dir, const StoreLimits& limits,
+                                                 const DataOptions& options, const Format& format, const Clock& clock,
+                                                 DataStats& stats);
+  ~DiskStore();
+
+  const std::string& id() const { return id_; }  // text of .lock
+  const std::string& root() const { return root_; }
+  bool usable() const { return !out_.load(std::memory_order_relaxed); }
+
+  bool read(const BlockId& id, uint32_t offset, std::span<char> into);
+  void put(const BlockId& id, BufferPtr data, bool wait);
+  bool contains(const BlockId& id);
+  void remove(const BlockId& id);
+  std::pair<uint64_t, uint64_t> usage() const;
+
+  Result<void> stage(const BlockId& id, std::string_view data);
+  Result<void> read_staged(const BlockId& id, std::span<char> into);
+  void unstage(const BlockId& id, bool drop);
+  std::vector<StagedBlock> find_staged();  // walks rawstaging, once at start
+  bool crowded() const { return raw_full_; }
+  Result<void> sync();
+
+  void tick();                               // every second: free space, eviction, health
+  void scan(const std::atomic<bool>& stop);  // rebuilds the index from the disk
+  void stop();
+
+ private:
+  struct Item {
+    uint32_t used_s = 0;  // last use, unix seconds
+    uint64_t added = 0;   // number of the scan during which it came
+    bool staged = false;
+    std::shared_ptr<CacheFile> file;     // kept open
+    std::list<BlockId>::iterator place;  // in open_, when file is set
+  };
+  using Index = std::unordered_map<BlockId, Item, BlockIdHash>;
+
+  DiskStore(std::string root, const StoreLimits& limits, const DataOptions& options, const Format& format,
+            const Clock& clock, DataStats& stats);
+  Result<void> prepare();
+  std::string path(const BlockId& id, bool staging) const;
+  uint32_t now_s() const { return static_cast<uint32_t>(clock_.now().sec); }
+  std::shared_ptr<CacheFile> open_file(const BlockId& id);
+  void forget(const BlockId& id);  // from the index only
+  void add(const BlockId& id, uint32_t used_s, bool staged);
+  void erase(Index::iterator it);
+  void write_queued();
+  void write_block(const BlockId& id, const BufferPtr& data);
+  bool full() const;  // with mutex_ held
+  void evict(uint64_t bytes_goal, uint64_t items_goal);
+  std::vector<BlockId> choose_victims(uint64_t bytes_goal, uint64_t items_goal);
+  void expire();
+  void measure();
+  void check_lock();
+  void io_error(int code);
+  void probe();
+  void scan_dir(const std::string& dir, const std::string& key, uint64_t round, const std::atomic<bool>& stop,
+                std::unordered_map<BlockId, char, BlockIdHash>& found);
+
+  const std::string root_;
+  std::string id_;
+  const StoreLimits limits_;
+  const DataOptions& options_;
+  const Format& format_;
+  const Clock& clock_;
+  DataStats& stats_;
+  const Verify verify_;
+
+  mutable std::mutex mutex_;
+  Index items_;
+  std::list<BlockId> open_;          // most recently used first
+  uint64_t used_ = 0, counted_ = 0;  // bytes and number of blocks that are not staged
+  uint64_t round_ = 1;
+  bool scanned_ = false;
+  uint64_t max_bytes_, max_items_;
+  double free_ratio_;
+  std::atomic<bool> raw_full_{false}, stage_full_{false}, out_{false};
+  uint64_t missing_bytes_ = 0;  // to reach the free ratio, as last measured
+  std::deque<int64_t> errors_ms_;
+  int good_probes_ = 0;
+  int64_t lock_checked_ms_ = 0, expired_ms_ = 0;
+  bool lock_lost_ = false;
+
+  std::deque<std::pair<BlockId, BufferPtr>> queue_;
+  std::unordered_map<BlockId, BufferPtr, BlockIdHash> queued_;
+  std::condition_variable wake_, room_;
+  bool stop_ = false;
+  std::thread writer_;
+};
+
+}  // namespace zest::data

@@ -1,0 +1,298 @@
+// Limits, eviction, scans and health of one cache directory.
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <ctime>
+#include <functional>
+
+#include "base/log.h"
+#include "data/cache/disk_store.h"
+
+namespace zest::data {
+namespace {
+
+constexpr int kErrorsToGoOut = 3, kProbesToComeBack = 10;
+constexpr int64_t kErrorWindowMs = 60'000, kLockCheckMs = 10'000, kExpireCheckMs = 30'000;
+constexpr int64_t kStaleTmpSec = 60;
+constexpr size_t kExpireBatch = 1000;
+
+// Calls `each(name, is_dir)` for what is in a folder; how many entries there were, or -1.
+int list_dir(const std::string& dir, const std::function<void(const std::string&, bool)>& each) {
+  DIR* handle = ::opendir(dir.c_str());
+  if (!handle) return -1;
+  int count = 0;
+  while (auto* entry = ::readdir(handle)) {
+    std::string name = entry->d_name;
+    if (name == "." || name == "..") continue;
+    count++;
+    bool is_dir = entry->d_type == DT_DIR;
+    if (entry->d_type == DT_UNKNOWN) {
+      struct stat st {};
+      is_dir = ::lstat((dir + "/" + name).c_str(), &st) == 0 && S_ISDIR(st.st_mode);
+    }
+    each(name, is_dir);
+  }
+  ::closedir(handle);
+  return count;
+}
+
+}  // namespace
+
+bool DiskStore::full() const { return used_ > max_bytes_ || (max_items_ > 0 && counted_ > max_items_) || raw_full_; }
+
+// Of each two blocks met, the one used less recently (lru: the least recently used of all), until used bytes and items
+// are below the goals of the limits and at least bytes_goal and items_goal are gone.
+std::vector<BlockId> DiskStore::choose_victims(uint64_t bytes_goal, uint64_t items_goal) {
+  std::lock_guard lock(mutex_);
+  uint64_t keep_bytes = max_bytes_ / 100 * 95, keep_items = max_items_ > 0 ? max_items_ / 100 * 99 : UINT64_MAX;
+  uint64_t over_bytes = used_ > max_bytes_ ? used_ - keep_bytes : 0;
+  uint64_t over_items = counted_ > keep_items && max_items_ > 0 && counted_ > max_items_ ? counted_ - keep_items : 0;
+  uint64_t bytes = std::max(over_bytes, bytes_goal), items = std::max(over_items, items_goal);
+  std::vector<BlockId> victims;
+  uint64_t freed = 0;
+  auto enough = [&] { return freed >= bytes && victims.size() >= items; };
+  auto take = [&](const BlockId& id) {
+    victims.push_back(id);
+    freed += id.bytes + 4096;
+  };
+  if (options_.cache.eviction == "lru") {
+    std::vector<std::pair<uint32_t, BlockId>> all;
+    for (const auto& [id, item] : items_)
+      if (!item.staged) all.emplace_back(item.used_s, id);
+    std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
+      return a.first != b.first ? a.first < b.first : a.second.bytes > b.second.bytes;
+    });
+    for (const auto& [used, id] : all) {
+      if (enough()) break;
+      take(id);
+    }
+    return victims;
+  }
+  const std::pair<const BlockId, Item>* kept = nullptr;
+  for (const auto& entry : items_) {
+    if (enough()) break;
+    if (entry.second.staged) continue;
+    if (!kept) {
+      kept = &entry;
+      continue;
+    }
+    take(entry.second.used_s < kept->second.used_s ? entry.first : kept->first);
+    kept = nullptr;
+  }
+  if (!enough() && kept) take(kept->first);
+  return victims;
+}
+
+void DiskStore::evict(uint64_t bytes_goal, uint64_t items_goal) {
+  for (const auto& id : choose_victims(bytes_goal, items_goal)) {
+    forget(id);
+    ::unlink(path(id, false).c_str());
+    stats_.cache_evictions++;
+  }
+}
+
+void DiskStore::expire() {
+  if (options_.cache.expire_ms <= 0) return;
+  std::vector<BlockId> old;
+  {
+    std::lock_guard lock(mutex_);
+    auto edge = static_cast<int64_t>(now_s()) - std::max<int64_t>(options_.cache.expire_ms / 1000, 1);
+    for (const auto& [id, item] : items_) {
+      if (item.staged || item.used_s >= edge) continue;
+      old.push_back(id);
+      if (old.size() >= kExpireBatch) break;
+    }
+  }
+  for (const auto& id : old) {
+    forget(id);
+    ::unlink(path(id, false).c_str());
+    stats_.cache_evictions++;
+  }
+}
+
+// How full the file system is, and what that makes of the limits.
+void DiskStore::measure() {
+  struct statvfs fs {};
+  if (::statvfs(root_.c_str(), &fs) != 0) {
+    io_error(errno);
+    return;
+  }
+  double blocks = static_cast<double>(std::max<fsblkcnt_t>(fs.f_blocks, 1));
+  double free_space = static_cast<double>(fs.f_bavail) / blocks;
+  double free_inodes = fs.f_files > 0 ? static_cast<double>(fs.f_favail) / static_cast<double>(fs.f_files) : 1.0;
+  double free = std::min(free_space, free_inodes);
+  std::lock_guard lock(mutex_);
+  double usable = 1.0 - free_ratio_;
+  max_bytes_ = std::min(limits_.bytes, static_cast<uint64_t>(usable * blocks * static_cast<double>(fs.f_frsize)));
+  if (fs.f_files > 0) {
+    auto items = static_cast<uint64_t>(usable * static_cast<double>(fs.f_files));
+    max_items_ = limits_.items > 0 ? std::min(limits_.items, items) : items;
+  }
+  raw_full_ = free < free_ratio_;
+  stage_full_ = free < free_ratio_ / 2;
+  missing_bytes_ = 0;
+  if (free_space < free_ratio_)
+    missing_bytes_ = static_cast<uint64_t>((free_ratio_ - free_space) * blocks * static_cast<double>(fs.f_frsize));
+}
+
+void DiskStore::check_lock() {
+  struct stat lock_st {
+  }, root_st{};
+  if (::stat((root_ + "/.lock").c_str(), &lock_st) == 0) {
+    lock_lost_ = false;
+    return;
+  }
+  if (lock_lost_ || errno != ENOENT) return;
+  lock_lost_ = true;
+  log_warning(fmt::format("cache: {}/.lock is gone: was the disk unmounted?", root_));
+  struct stat here {};
+  if (::stat(root_.c_str(), &here) == 0 && ::stat("/", &root_st) == 0 && here.st_dev == root_st.st_dev) {
+    std::lock_guard lock(mutex_);
+    free_ratio_ = std::max(free_ratio_, 0.2);
+  }
+}
+
+// Three errors within a minute take the directory out of use; probes bring it back. With write-back it stays: what is
+// staged in it is nowhere else.
+void DiskStore::io_error(int code) {
+  if (code != EIO && code != ENODEV && code != ENXIO && code != EROFS && code != ETIMEDOUT) return;
+  std::lock_guard lock(mutex_);
+  auto now = clock_.monotonic_ms();
+  errors_ms_.push_back(now);
+  while (!errors_ms_.empty() && now - errors_ms_.front() > kErrorWindowMs) errors_ms_.pop_front();
+  good_probes_ = 0;
+  if (static_cast<int>(errors_ms_.size()) < kErrorsToGoOut || out_ || options_.writeback) return;
+  out_ = true;
+  log_error(fmt::format("cache: {} fails and is not used for now", root_));
+}
+
+void DiskStore::probe() {
+  std::string file = root_ + "/raw/probe/" + fmt::format("{}", ::getpid());
+  const std::string text = "probe";
+  bool good = write_cache_file(file, text, Verify::kFull, options_.cache.mode).has_value();
+  if (good) {
+    char back[5];
+    auto open = CacheFile::open(file, sizeof back, Verify::kFull);
+    good = open && (*open)->read(0, std::span(back)) && std::string_view(back, sizeof back) == text;
+  }
+  ::unlink(file.c_str());
+  good_probes_ = good ? good_probes_ + 1 : 0;
+  if (good_probes_ < kProbesToComeBack) return;
+  log_info(fmt::format("cache: {} works again", root_));
+  std::lock_guard lock(mutex_);
+  errors_ms_.clear();
+  out_ = false;
+}
+
+void DiskStore::tick() {
+  if (out_) return probe();
+  measure();
+  auto now = clock_.monotonic_ms();
+  if (now - lock_checked_ms_ > kLockCheckMs) {
+    lock_checked_ms_ = now;
+    check_lock();
+  }
+  if (now - expired_ms_ > std::min(kExpireCheckMs, std::max<int64_t>(options_.cache.expire_ms / 2, 1000))) {
+    expired_ms_ = now;
+    expire();
+  }
+  bool over = false;
+  uint64_t missing = 0;
+  {
+    std::lock_guard lock(mutex_);
+    over = full() && options_.cache.eviction != "none";
+    missing = missing_bytes_;
+  }
+  if (over) evict(missing, raw_full_ && missing == 0 ? 1 : 0);
+}
+
+void DiskStore::scan_dir(const std::string& dir, const std::string& key, uint64_t round, const std::atomic<bool>& stop,
+                         std::unordered_map<BlockId, char, BlockIdHash>& found) {
+  std::vector<std::string> dirs;
+  auto now = static_cast<int64_t>(std::time(nullptr));
+  int entries = list_dir(dir, [&](const std::string& name, bool is_dir) {
+    if (stop) return;
+    if (is_dir) {
+      dirs.push_back(name);
+      return;
+    }
+    std::string full = dir + "/" + name;
+    struct stat st {};
+    if (::lstat(full.c_str(), &st) != 0 || !S_ISREG(st.st_mode)) return;
+    if (name.ends_with(".tmp")) {
+      if (now - st.st_mtime > kStaleTmpSec) ::unlink(full.c_str());
+      return;
+    }
+    BlockId id;
+    std::string block = key + "/" + name;
+    if (!parse_block_key(block, id.slice, id.index, id.bytes) || id.bytes == 0) return;
+    if (block != block_key(format_, id.slice, id.index, id.bytes)) return;
+    found[id] = 1;
+    add(id, static_cast<uint32_t>(std::max(st.st_atime, st.st_mtime)), st.st_nlink > 1);
+  });
+  for (const auto& name : dirs) {
+    if (stop) return;
+    scan_dir(dir + "/" + name, key + "/" + name, round, stop, found);
+  }
+  struct stat st {};
+  if (entries == 0 && key != "chunks" && ::stat(dir.c_str(), &st) == 0 && now - st.st_mtime > kStaleTmpSec)
+    ::rmdir(dir.c_str());  // fails when a file came in between
+}
+
+void DiskStore::scan(const std::atomic<bool>& stop) {
+  if (out_) return;
+  uint64_t round = 0;
+  {
+    std::lock_guard lock(mutex_);
+    round = ++round_;
+  }
+  std::unordered_map<BlockId, char, BlockIdHash> found;
+  scan_dir(root_ + "/raw/chunks", "chunks", round, stop, found);
+  if (stop) return;
+  std::vector<std::shared_ptr<CacheFile>> closed;
+  std::lock_guard lock(mutex_);
+  scanned_ = true;
+  for (auto it = items_.begin(); it != items_.end();) {
+    auto here = it++;
+    if (found.contains(here->first) || here->second.added >= round || here->second.staged) continue;
+    closed.push_back(here->second.file);
+    erase(here);
+  }
+}
+
+std::vector<StagedBlock> DiskStore::find_staged() {
+  std::vector<StagedBlock> out;
+  auto now = static_cast<int64_t>(std::time(nullptr));
+  std::function<void(const std::string&, const std::string&, int)> walk = [&](const std::string& dir,
+                                                                              const std::string& key, int depth) {
+    list_dir(dir, [&](const std::string& name, bool is_dir) {
+      std::string full = dir + "/" + name, block = key.empty() ? name : key + "/" + name;
+      if (is_dir) {
+        if (depth < 4) walk(full, block, depth + 1);
+        return;
+      }
+      struct stat st {};
+      if (::lstat(full.c_str(), &st) != 0 || !S_ISREG(st.st_mode)) return;
+      if (name.ends_with(".tmp") && now - st.st_mtime > kStaleTmpSec) ::unlink(full.c_str());
+      BlockId id;
+      if (!parse_block_key(block, id.slice, id.index, id.bytes) || id.bytes == 0) return;
+      if (block != block_key(format_, id.slice, id.index, id.bytes)) return;
+      std::string link = path(id, false);
+      if (::access(link.c_str(), F_OK) != 0) {  // readable through raw/, as when it was staged
+        (void)make_dirs(link.substr(0, link.find_last_of('/')), dir_mode(options_.cache.mode));
+        (void)::link(full.c_str(), link.c_str());
+      }
+      add(id, static_cast<uint32_t>(st.st_mtime), true);
+      out.push_back({id, st.st_mtime});
+    });
+  };
+  walk(root_ + "/rawstaging", "", 0);
+  return out;
+}
+
+}  // namespace zest::data
