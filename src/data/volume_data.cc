@@ -117,6 +117,7 @@ Result<void> VolumeData::flush(Ino ino, const std::atomic<bool>* cancelled) { re
 Result<void> VolumeData::sync(Ino ino) {
   ZEST_TRY(writer_->flush(ino, nullptr));
   if (options_.writeback && cache_) ZEST_TRY(cache_->sync_staged());
+  ZEST_TRY(storage_->sync());
   return meta_.engine().sync();
 }
 
@@ -244,6 +245,8 @@ Result<void> VolumeData::compact(const CompactionPlan& plan, SliceId id, uint8_t
     }
     if (outcome) stats_.compact_bytes += one.bytes;
   }
+  // The objects that it replaces may have been made durable by an fsync: this one must be before they go.
+  if (outcome) outcome = storage_->sync();
   if (outcome) {
     stats_.compactions++;
     return {};

@@ -29,6 +29,7 @@ class Decorator : public Storage {
   }
   Result<void> copy(const std::string& dst, const std::string& src) override { return inner_->copy(dst, src); }
   Result<void> remove(const std::string& key) override { return inner_->remove(key); }
+  Result<void> sync() override { return inner_->sync(); }
   std::vector<std::pair<std::string, Error>> remove_many(std::span<const std::string> keys) override {
     return inner_->remove_many(keys);
   }

@@ -173,6 +173,9 @@ class Faulty : public Decorator {
   std::vector<std::pair<std::string, Error>> remove_many(std::span<const std::string> keys) override {
     return Storage::remove_many(keys);
   }
+  Result<void> sync() override {
+    return run<void>(Faults::kSync, "", [&] { return inner_->sync(); });
+  }
   Result<ListPage> list(const std::string& prefix, const std::string& after, const std::string& token, size_t limit,
                         const std::string& delimiter) override {
     return run<ListPage>(Faults::kList, prefix, [&] { return inner_->list(prefix, after, token, limit, delimiter); });

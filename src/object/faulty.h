@@ -19,7 +19,7 @@ namespace zest::object {
 class Faults {
  public:
   static constexpr unsigned kHead = 1, kGet = 2, kPut = 4, kCopy = 8, kRemove = 16, kList = 32, kMultipart = 64,
-                            kAll = 127;
+                            kSync = 128, kAll = 255;
   static constexpr int kForever = -1;
 
   // The next `count` of these calls fail and do nothing: a storm of errors, or an outage with kForever.
@@ -66,7 +66,7 @@ class Faults {
   uint64_t random_ = 0;
   int64_t delay_ms_ = 0;
   size_t held_ = 0;
-  uint64_t counts_[7] = {};
+  uint64_t counts_[8] = {};
   std::atomic<uint64_t> bytes_put_{0}, bytes_got_{0};
 };
 

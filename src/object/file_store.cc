@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "object/file_list.h"
+#include "object/file_sync.h"
 
 namespace zest::object {
 namespace {
@@ -48,25 +49,6 @@ std::string parent_of(const std::string& path) {
   return slash == std::string::npos ? "./" : path.substr(0, slash + 1);
 }
 
-int sync_folder(const std::string& path) {
-  Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (fd.get() < 0) return errno;
-  // Some network file systems cannot sync a folder; there is nothing more to be done then.
-  if (::fsync(fd.get()) < 0 && errno != EINVAL && errno != ENOTSUP) return errno;
-  return 0;
-}
-
-// mkdir -p, durable: each new folder's parent is synced.
-int make_folders(const std::string& path) {
-  struct stat st;
-  if (::stat(path.c_str(), &st) == 0) return S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
-  std::string parent = parent_of(path);
-  if (parent != path)
-    if (int code = make_folders(parent)) return code;
-  if (::mkdir(path.c_str(), 0777) < 0) return errno == EEXIST ? 0 : errno;
-  return sync_folder(parent);
-}
-
 uint64_t random_number() {
   thread_local std::mt19937_64 generator{std::random_device{}()};
   return generator() >> 1;
@@ -74,7 +56,8 @@ uint64_t random_number() {
 
 class FileStore : public Storage {
  public:
-  explicit FileStore(std::string root) : root_(std::move(root)) {}
+  explicit FileStore(std::string root)
+      : root_(std::move(root)), sync_(root_.ends_with('/') ? root_ : parent_of(root_)) {}
 
   std::string describe() const override { return "file://" + root_; }
 
@@ -131,13 +114,16 @@ class FileStore : public Storage {
       if (code == 0) code = write_file(temp, body);
     }
     if (code == 0 && ::rename(temp.c_str(), target.c_str()) < 0) code = errno;
-    if (code == 0) code = sync_folder(folder);
     if (code) {
       ::unlink(temp.c_str());
       return fail(code, "put " + key);
     }
+    sync_.add_folder(std::move(folder));
+    sync_.add_file(std::move(target));
     return {};
   }
+
+  Result<void> sync() override { return sync_.sync(); }
 
   Result<void> remove(const std::string& key) override {
     if (!safe_key(key)) return {};
@@ -204,17 +190,33 @@ class FileStore : public Storage {
   static int write_file(const std::string& name, std::string_view body) {
     Fd fd(::open(name.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
     if (fd.get() < 0) return errno;
+    const size_t size = body.size();
     while (!body.empty()) {
       ssize_t put = ::write(fd.get(), body.data(), body.size());
       if (put < 0 && errno == EINTR) continue;
       if (put < 0) return errno;
       body.remove_prefix(static_cast<size_t>(put));
     }
-    if (::fsync(fd.get()) < 0) return errno;
+    // The disk may begin with large ones, so that a sync finds little to do; small ones may not live that long.
+    if (size >= kWriteEarly) ::sync_file_range(fd.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
     return fd.close() < 0 ? errno : 0;
   }
 
+  // mkdir -p
+  int make_folders(const std::string& path) {
+    struct stat st;
+    if (::stat(path.c_str(), &st) == 0) return S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
+    std::string parent = parent_of(path);
+    if (parent != path)
+      if (int code = make_folders(parent)) return code;
+    if (::mkdir(path.c_str(), 0777) < 0) return errno == EEXIST ? 0 : errno;
+    sync_.add_folder(std::move(parent));
+    return 0;
+  }
+
+  static constexpr size_t kWriteEarly = 1 << 20;
   const std::string root_;
+  FileSync sync_;
 };
 
 }  // namespace

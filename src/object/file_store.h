@@ -1,9 +1,8 @@
 // Objects as files of a folder (docs/format/objects.md 13.1).
 //
-// A put is durable against power loss when it returns: the file is written under a temporary name, synced, renamed, and
-// the folder synced. Folders stay when their last object is removed; remove("a/b/") removes an empty one. A listing
-// without delimiter gives files only. A name that is a folder is no object: head and get without the trailing '/' give
-// ENOENT.
+// A put writes the file under a temporary name and renames it; sync() makes files and folders durable. Folders stay
+// when their last object is removed; remove("a/b/") removes an empty one. A listing without delimiter gives files only.
+// A name that is a folder is no object: head and get without the trailing '/' give ENOENT.
 #pragma once
 
 #include <memory>

@@ -6,7 +6,10 @@
 
 #include <filesystem>
 #include <fstream>
+#include <thread>
+#include <vector>
 
+#include "object/file_sync.h"
 #include "object/prefix.h"
 #include "object/test_dir.h"
 
@@ -103,6 +106,43 @@ TEST_F(FileStoreTest, LongNamesStillGetATemporaryName) {
   std::string key = "d/" + std::string(255, 'n');
   ASSERT_TRUE(store_->put(key, "x"));
   EXPECT_EQ(store_->get(key).value(), "x");
+}
+
+TEST_F(FileStoreTest, Sync) {
+  EXPECT_TRUE(store_->sync()) << "nothing to do";
+  ASSERT_TRUE(store_->put("a/b/c", "x"));
+  ASSERT_TRUE(store_->put("a/gone", "x"));
+  ASSERT_TRUE(store_->put("d/e/", ""));
+  ASSERT_TRUE(store_->remove("a/gone"));
+  fs::remove_all(path("d"));
+  EXPECT_TRUE(store_->sync()) << "what was removed meanwhile needs none";
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; t++)
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 20; i++) {
+        EXPECT_TRUE(store_->put(std::to_string(t) + "/" + std::to_string(i), "x"));
+        if (i % 5 == 0) {
+          EXPECT_TRUE(store_->sync());
+        }
+      }
+    });
+  for (auto& thread : threads) thread.join();
+  EXPECT_TRUE(store_->sync());
+}
+
+TEST_F(FileStoreTest, SyncErrorsReachEveryCallerOnce) {
+  FileSync sync(path(""));
+  ASSERT_TRUE(store_->create());
+  fs::create_symlink("loop", path("loop"));
+  sync.add_file(path("loop"));
+  EXPECT_EQ(code_of(sync.sync()), ELOOP);
+  EXPECT_TRUE(sync.sync());
+}
+
+TEST_F(FileStoreTest, VeryManyFilesAreSyncedWithTheFileSystem) {
+  FileSync sync(path("nowhere"));
+  for (int i = 0; i < 1001; i++) sync.add_file("x");
+  EXPECT_EQ(code_of(sync.sync()), ENOENT) << "no single file is looked at, only the root";
 }
 
 TEST(Prefix, HidesWhatIsOutside) {

@@ -50,6 +50,11 @@ class Shards : public Storage {
     return {};
   }
 
+  Result<void> sync() override {
+    for (auto& store : stores_) ZEST_TRY(store->sync());
+    return {};
+  }
+
   std::vector<std::pair<std::string, Error>> remove_many(std::span<const std::string> keys) override {
     std::vector<std::vector<std::string>> groups(stores_.size());
     for (const auto& key : keys) groups[shard_hash(key) % stores_.size()].push_back(key);

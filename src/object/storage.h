@@ -59,10 +59,14 @@ class Storage {
   virtual Result<std::string> get(const std::string& key, uint64_t offset = 0, uint64_t size = kToEnd) = 0;
   // The same into a buffer; the number of bytes. Stores that can avoid a copy override it.
   virtual Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer);
-  // Replaces the object as a whole: readers see the old or the new one.
+  // Replaces the object as a whole: readers see the old or the new one. Safe against a killed client when it returns;
+  // against power loss only after sync().
   virtual Result<void> put(const std::string& key, std::string_view body, std::string_view storage_class = {}) = 0;
   virtual Result<void> copy(const std::string& dst, const std::string& src);
   virtual Result<void> remove(const std::string& key) = 0;
+  // Every put, copy and finished multipart that returned before is durable against power loss. Costs nothing where a
+  // store's answer means that (S3); on local files it is the fsync of what was written since the last one.
+  virtual Result<void> sync() { return {}; }
   // One error for each key that could not be removed. The default calls remove() for each.
   virtual std::vector<std::pair<std::string, Error>> remove_many(std::span<const std::string> keys);
   // Objects whose key begins with `prefix` and comes after `after`; with delimiter "/", folders are folded into one
