@@ -31,7 +31,7 @@ std::span<const Command> commands();
 // The global options, after parsing.
 struct Globals {
   bool quiet = false, colour_off = false;
-  LogOptions log;  // as configured
+  LogOptions log;                 // as configured
   std::vector<std::string> argv;  // as given, secrets included: for programs that start themselves again
 };
 const Globals& globals();
