@@ -119,7 +119,8 @@ void open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi) {
   fi->keep_cache = opened->keep_cache;
   // Changed since this client last had it open: the size that the kernel remembers may be old, too. This notification
   // only marks the attributes, so it waits for nothing.
-  if (!opened->keep_cache && !opened->direct_io) fuse_lowlevel_notify_inval_inode(r.session().raw(), ino, -1, 0);
+  if (!opened->keep_cache && !opened->direct_io && !r.session().told().is(node(ino), opened->attr))
+    fuse_lowlevel_notify_inval_inode(r.session().raw(), ino, -1, 0);
   r.opened(fi);
 }
 
@@ -224,7 +225,7 @@ void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, fuse_file_i
     char* at = buffer.data() + used;
     size_t left = buffer.size() - used, need;
     fuse_entry_param param{};
-    if (item.attr) {
+    if (item.attr && plus) {
       to_entry_param(r.session().options(), {item.ino, *item.attr, true}, param);
     } else {
       param.attr.st_ino = raw(item.ino);
@@ -234,6 +235,7 @@ void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, fuse_file_i
     need = plus ? fuse_add_direntry_plus(req, at, left, name, &param, next)
                 : fuse_add_direntry(req, at, left, name, &param.attr, next);
     if (need > left) return false;
+    if (item.attr && plus) r.session().told().remember(item.ino, *item.attr);
     used += need;
     return true;
   };

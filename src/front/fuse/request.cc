@@ -120,6 +120,7 @@ void Request::error(int code) { fuse_reply_err(finish(), code); }
 void Request::none() { fuse_reply_none(finish()); }
 
 void Request::entry(const meta::EntryAttr& entry) {
+  session_.told().remember(entry.ino, entry.attr);
   fuse_entry_param param{};
   to_entry_param(session_.options(), entry, param);
   fuse_reply_entry(finish(), &param);
@@ -133,11 +134,13 @@ void Request::no_entry() {
 }
 
 void Request::attr(Ino ino, const Attr& attr) {
+  session_.told().remember(ino, attr);
   auto st = to_stat(ino, attr);
   fuse_reply_attr(finish(), &st, is_virtual(ino) ? kVirtualTimeout : seconds(session_.options().attr_timeout_ms));
 }
 
 void Request::created(const meta::EntryAttr& entry, fuse_file_info* fi) {
+  session_.told().remember(entry.ino, entry.attr);
   fuse_entry_param param{};
   to_entry_param(session_.options(), entry, param);
   fuse_reply_create(finish(), &param, fi);
@@ -153,6 +156,19 @@ void Request::lock(const struct flock& lock) { fuse_reply_lock(finish(), &lock);
 void Request::ioctl(const void* data, size_t size) { fuse_reply_ioctl(finish(), 0, data, size); }
 
 // --- what the kernel is told ---
+
+uint64_t Told::hash(Ino ino, const Attr& attr) {
+  uint64_t h = zest::raw(ino) + 1;
+  auto mix = [&](uint64_t v) {
+    h ^= v + 0x9E3779B97F4A7C15 + (h << 6) + (h >> 2);
+    h *= 0xFF51AFD7ED558CCD;
+    h ^= h >> 32;
+  };
+  mix(static_cast<uint64_t>(attr.mtime.sec)), mix(attr.mtime.nsec);
+  mix(static_cast<uint64_t>(attr.ctime.sec)), mix(attr.ctime.nsec);
+  mix(attr.length);
+  return h;
+}
 
 struct stat to_stat(Ino ino, const Attr& attr) {
   struct stat st {};

@@ -4,6 +4,7 @@
 // is ignored.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <memory>
@@ -40,6 +41,23 @@ struct Options {
 class Notifier;
 class Interrupts;
 
+// The attributes that the kernel was told last, as a hash for each inode: opening a file only has to make the kernel
+// ask again when they have changed.
+class Told {
+ public:
+  void remember(Ino ino, const Attr& attr) {
+    if (attr.is_file()) slots_[zest::raw(ino) % kSlots].store(hash(ino, attr), std::memory_order_relaxed);
+  }
+  bool is(Ino ino, const Attr& attr) const {
+    return slots_[zest::raw(ino) % kSlots].load(std::memory_order_relaxed) == hash(ino, attr);
+  }
+
+ private:
+  static uint64_t hash(Ino ino, const Attr& attr);
+  static constexpr size_t kSlots = 4096;
+  std::array<std::atomic<uint64_t>, kSlots> slots_{};
+};
+
 class Session {
  public:
   // Mounts. The file system must outlive the session. Errors name the mount point.
@@ -58,6 +76,7 @@ class Session {
   Interrupts& interrupts() { return *interrupts_; }
   Notifier& notifier() { return *notifier_; }
   fuse_session* raw() { return session_; }
+  Told& told() { return told_; }
 
   // Runs a request that may wait for long on a thread of its own. False: too many wait already.
   bool run_apart(std::function<void()> task);
@@ -69,6 +88,7 @@ class Session {
   fs::FileSystem& fs_;
   const Options options_;
   fuse_session* session_ = nullptr;
+  Told told_;
   std::unique_ptr<Notifier> notifier_;
   std::unique_ptr<Interrupts> interrupts_;
   std::mutex mutex_;

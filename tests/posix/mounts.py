@@ -1,0 +1,242 @@
+#!/usr/bin/env python3
+"""Mounting and unmounting as people do it: background, errors, options, other users, signals, crashes."""
+import contextlib
+import errno
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+
+from common import expect, read_file, write_file, zest
+
+ENV = {"JFS_MOUNT_TIMEOUT": str(zest.PATIENCE)}
+
+
+def background(volume, *options, where="bg", check=True, **more):
+    point = os.path.join(volume.folder, where)
+    zest.on_exit(subprocess.run, ["umount", "-l", point])
+    done = zest.zestfs("mount", "-d", volume.meta, point, "--log", f"{volume.folder}/{where}.log", "--no-syslog",
+                       "--cache-dir", f"{volume.folder}/cache", *options, env=ENV, check=check, **more)
+    return point, done
+
+
+def pid_of(point):
+    return json.loads(read_file(f"{point}/.config"))["Pid"]
+
+
+def gone(pid):
+    # a zombie has ended, too: it is its parent that has not looked yet
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] == "Z"
+    return True
+
+
+def mounts_in_the_background():
+    volume = zest.Volume()
+    point, done = background(volume)
+    assert os.stat(point).st_ino == 1 and "is ready at" in done.stderr, "it answers when the command returns"
+    with open("/proc/self/mounts") as mounts:
+        line = next(m for m in mounts if f" {point} " in m)
+    assert line.startswith("zestfs:vol ") and " fuse.zestfs " in line and "default_permissions" in line, line
+    write_file(f"{point}/f", b"data")
+    pid = pid_of(point)
+    zest.zestfs("umount", point)
+    zest.wait_until(lambda: gone(pid), "the service ends")
+    assert not zest.is_mount(point)
+    status = json.loads(zest.zestfs("status", volume.meta).stdout)
+    assert not status["Sessions"], "no session is left"
+    point, _ = background(volume)
+    assert read_file(f"{point}/f") == b"data"
+    assert "OK, vol is ready at" in open(f"{volume.folder}/bg.log").read()
+    zest.zestfs("umount", point)
+
+
+def errors_are_told():
+    volume = zest.Volume()
+    point, done = background(volume, where="x", check=False)
+    again = zest.zestfs("mount", "-d", volume.meta, point, env=ENV, check=False)
+    assert again.returncode == 1 and "already mounted" in again.stderr, again.stderr
+    zest.zestfs("umount", point)
+
+    def refused(text, *arguments):
+        done = zest.zestfs("mount", "--log", f"{volume.folder}/errors.log", *arguments, env=ENV, check=False)
+        assert done.returncode == 1 and text in done.stderr + done.stdout, (arguments, done.returncode, done.stdout + done.stderr)
+
+    for mode in ((), ("-d",)):
+        refused("not formatted", *mode, f"sqlite3://{volume.folder}/none.db", point)
+        refused("nonsense", *mode, "nonsense://x", point)
+        refused("root directory", *mode, volume.meta, "/")
+        refused("Not a directory", *mode, volume.meta, write_file(f"{volume.folder}/file"))
+    refused("unknown option: --nonsense", "--nonsense", volume.meta, point)
+    refused("requires at least 2", volume.meta)
+    refused("cache-size", "--cache-size", "10Z", volume.meta, point)
+    assert not zest.is_mount(point)
+    done = zest.zestfs("umount", point, check=False)
+    assert done.returncode == 1 and "cannot unmount" in done.stderr
+
+
+def read_only():
+    volume = zest.Volume()
+    mount = volume.mount()
+    write_file(mount.path("f"), b"data")
+    mount.umount()
+    for options in (("--read-only",), ("-o", "ro")):
+        mount = volume.mount(*options)
+        assert read_file(mount.path("f")) == b"data"
+        expect("EROFS", os.open, mount.path("f"), os.O_WRONLY)
+        expect("EROFS", os.mkdir, mount.path("d"))
+        expect("EROFS", os.unlink, mount.path("f"))
+        expect("EROFS", os.chmod, mount.path("f"), 0o600)
+        expect("EROFS", os.truncate, mount.path("f"), 0)
+        assert not json.loads(zest.zestfs("status", volume.meta).stdout)["Sessions"]
+        mount.umount()
+
+
+def subdirectory():
+    volume = zest.Volume()
+    mount = volume.mount("--subdir", "/a/b")
+    assert os.stat(mount.point).st_ino == 1
+    write_file(mount.path("f"), b"below")
+    os.mkdir(mount.path("d"))
+    assert os.path.realpath(mount.path("d", "..")) == mount.point
+    expect("ENOENT", os.stat, mount.path(".trash"))
+    assert set(os.listdir(mount.point)) == {"f", "d", ".accesslog", ".stats", ".config"}
+    mount.umount()
+    mount = volume.mount()
+    assert read_file(mount.path("a", "b", "f")) == b"below"
+    mount.umount()
+
+
+def stops_on_signals():
+    volume = zest.Volume()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        mount = volume.mount()
+        fd = os.open(mount.path("f"), os.O_CREAT | os.O_WRONLY)
+        os.write(fd, b"buffered")
+        mount.process.send_signal(number)
+        zest.wait_until(lambda: not zest.is_mount(mount.point), "the mount goes away at once")
+        os.close(fd)  # the last open file: now it ends
+        assert mount.process.wait(zest.PATIENCE) == 0, mount.log_text()
+        assert not json.loads(zest.zestfs("status", volume.meta).stdout)["Sessions"]
+        mount = volume.mount()
+        assert read_file(mount.path("f")) == b"buffered"
+        os.unlink(mount.path("f"))
+        mount.umount()
+
+
+def busy_and_forced():
+    volume = zest.Volume()
+    mount = volume.mount()
+    fd = os.open(mount.path("f"), os.O_CREAT | os.O_RDWR)
+    done = zest.zestfs("umount", mount.point, check=False)
+    assert done.returncode == 1 and "busy" in done.stderr.lower(), done.stderr
+    assert read_file(mount.path("f")) == b""
+    zest.zestfs("umount", "--force", mount.point)
+    assert not zest.is_mount(mount.point)
+    os.write(fd, b"after")
+    os.close(fd)
+    assert mount.process.wait(zest.PATIENCE) == 0
+    mount.start()
+    assert read_file(mount.path("f")) == b"after"
+    mount.umount()
+
+
+def after_a_crash():
+    volume = zest.Volume()
+    point, _ = background(volume)
+    write_file(f"{point}/f", b"saved")
+    os.kill(pid_of(point), signal.SIGKILL)
+
+    def dead():
+        try:
+            os.stat(f"{point}/f")
+        except OSError as error:
+            return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+
+    zest.wait_until(dead, "the mount is broken")
+    background(volume)  # repairs the mount point first
+    assert read_file(f"{point}/f") == b"saved"
+    os.kill(pid_of(point), signal.SIGKILL)
+    zest.wait_until(dead, "the mount is broken again")
+    zest.zestfs("umount", point)
+    assert not zest.is_mount(point)
+
+
+def as_a_plain_user():
+    volume = zest.Volume()
+    user = pwd.getpwnam("nobody")
+    shutil.chown(volume.folder, user.pw_uid, user.pw_gid)
+    for folder, names, files in os.walk(volume.folder):
+        for name in names + files:
+            shutil.chown(os.path.join(folder, name), user.pw_uid, user.pw_gid)
+    binary = shutil.copy(zest.ZESTFS, f"{volume.folder}/zestfs")
+    os.chmod(binary, 0o755)
+    home = f"{volume.folder}/home"
+    os.mkdir(home)
+    shutil.chown(home, user.pw_uid, user.pw_gid)
+    point = f"{volume.folder}/user"
+    zest.on_exit(subprocess.run, ["umount", "-l", point])
+    as_nobody = ["setpriv", "--reuid", "nobody", "--regid", str(user.pw_gid), "--clear-groups", "env", f"HOME={home}"]
+    zest.run(*as_nobody, binary, "mount", "-d", volume.meta, point, env=ENV)
+    zest.run(*as_nobody, "sh", "-c", f"echo hello > {point}/f && mkdir {point}/d && cat {point}/f {point}/.config > /dev/null")
+    expect("EACCES", os.stat, f"{point}/f")  # nobody else may look, not even root
+    zest.run(*as_nobody, binary, "umount", point)
+    assert not zest.is_mount(point) and os.path.exists(f"{home}/.juicefs/zestfs.log")
+
+
+def through_mount_8():
+    volume = zest.Volume()
+    helper = f"{volume.folder}/mount.zestfs"
+    os.symlink(os.path.abspath(zest.ZESTFS), helper)
+    point = f"{volume.folder}/fstab"
+    zest.on_exit(subprocess.run, ["umount", "-l", point])
+    zest.run(helper, volume.meta, point, "-o",
+             f"rw,_netdev,noatime,subdir=/sub,attrcacheto=3s,enable-xattr,log={volume.folder}/fstab.log,no-syslog,cache-dir=memory", env=ENV)
+    config = json.loads(read_file(f"{point}/.config"))
+    assert config["AttrTimeout"] == 3_000_000_000 and config["Meta"]["Subdir"] == "/sub"
+    with open("/proc/self/mounts") as mounts:
+        assert "noatime" in next(m for m in mounts if f" {point} " in m)
+    os.setxattr(write_file(f"{point}/f"), "user.x", b"1")
+    zest.zestfs("umount", point)
+
+
+def write_back_cache_of_the_kernel():
+    volume = zest.Volume()
+    mount = volume.mount("-o", "writeback_cache")
+    with open(mount.path("f"), "wb") as file:
+        for i in range(10_000):
+            file.write(b"%08d\n" % i)
+    assert os.stat(mount.path("f")).st_size == 90_000
+    fd = os.open(mount.path("f"), os.O_WRONLY)
+    os.pwrite(fd, b"inside", 12_345)
+    os.close(fd)
+    mount.umount()
+    mount.start()
+    text = read_file(mount.path("f"))
+    assert len(text) == 90_000 and text[12_345:12_351] == b"inside" and text[-9:] == b"00009999\n"
+    mount.umount()
+
+
+def two_mounts_see_each_other():
+    volume = zest.Volume()
+    one, two = volume.mount(where="one"), volume.mount(where="two")
+    f, g = one.path("f"), two.path("f")
+    write_file(f, b"first")
+    assert read_file(g) == b"first"
+    write_file(f, b"second, and longer")
+    assert read_file(g) == b"second, and longer", "opening sees what was closed before"
+    write_file(g, b"3")
+    assert read_file(f) == b"3"
+    os.rename(f, one.path("moved"))
+    zest.wait_until(lambda: os.path.exists(two.path("moved")) and not os.path.exists(g), "the new name is seen")
+    os.unlink(two.path("moved"))
+    zest.wait_until(lambda: not os.path.exists(one.path("moved")), "the removal is seen")
+    one.umount()
+    two.umount()
+
+
+zest.main([mounts_in_the_background, errors_are_told, read_only, subdirectory, stops_on_signals, busy_and_forced,
+           after_a_crash, as_a_plain_user, through_mount_8, write_back_cache_of_the_kernel, two_mounts_see_each_other])
