@@ -19,7 +19,7 @@ def expect(code, function, *args, **kwargs):
     try:
         result = function(*args, **kwargs)
     except OSError as error:
-        got = errno.errorcode.get(error.errno, error.errno)
+        got = errno.errorcode.get(error.errno, error.errno).replace("ENOTSUP", "EOPNOTSUPP")
         assert got in names, f"{function.__name__}{args}: {got}, expected {code}"
         return
     raise AssertionError(f"{function.__name__}{args}: gave {result!r}, expected {code}")
@@ -34,6 +34,10 @@ def syscall(result):
 
 def renameat2(old, new, flags):
     syscall(libc.renameat2(-100, os.fsencode(old), -100, os.fsencode(new), flags))
+
+
+def link_nameless(fd, path):
+    syscall(libc.linkat(-100, b"/proc/self/fd/%d" % fd, -100, os.fsencode(path), 0x400))
 
 
 def fallocate(fd, mode, offset, size):

@@ -6,7 +6,7 @@ import os
 import random
 import threading
 
-from common import Once, expect, fallocate, read_file, write_file, zest
+from common import Once, expect, fallocate, link_nameless, read_file, write_file, zest
 
 MIB = 1 << 20
 main = Once()
@@ -125,13 +125,13 @@ def nameless_files():
     fd = os.open(d, os.O_TMPFILE | os.O_RDWR, 0o640)
     os.write(fd, b"nameless")
     assert os.listdir(d) == [] and os.fstat(fd).st_nlink == 0
-    os.link(f"/proc/self/fd/{fd}", f"{d}/named", follow_symlinks=True)
+    link_nameless(fd, f"{d}/named")
     os.close(fd)
     st = os.stat(f"{d}/named")
     assert read_file(f"{d}/named") == b"nameless" and st.st_nlink == 1 and st.st_mode & 0o777 == 0o640
     fd = os.open(d, os.O_TMPFILE | os.O_RDWR | os.O_EXCL)
     os.write(fd, b"x")
-    expect("ENOENT", os.link, f"/proc/self/fd/{fd}", f"{d}/never", follow_symlinks=True)
+    expect("ENOENT", link_nameless, fd, f"{d}/never")
     os.close(fd)
 
 
@@ -185,7 +185,9 @@ def wrong_handles():
     expect("EBADF", os.write, reading, b"x")
     expect("EBADF", os.read, writing, 1)
     expect("EINVAL", os.ftruncate, reading, 0)
-    expect("EISDIR", os.read, os.open(d, os.O_RDONLY), 1)
+    directory = os.open(d, os.O_RDONLY)
+    expect("EISDIR", os.read, directory, 1)
+    os.close(directory)
     assert os.read(reading, 0) == b"" and os.write(writing, b"") == 0
     assert os.pread(reading, 10, 4) == b"" and os.pread(reading, 10, 1 << 40) == b""
     os.close(reading), os.close(writing)

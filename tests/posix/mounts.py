@@ -16,7 +16,7 @@ ENV = {"JFS_MOUNT_TIMEOUT": str(zest.PATIENCE)}
 
 def background(volume, *options, where="bg", check=True, **more):
     point = os.path.join(volume.folder, where)
-    zest.on_exit(subprocess.run, ["umount", "-l", point])
+    zest.on_exit(lambda: subprocess.run(["umount", "-l", point], stderr=subprocess.DEVNULL))
     done = zest.zestfs("mount", "-d", volume.meta, point, "--log", f"{volume.folder}/{where}.log", "--no-syslog",
                        "--cache-dir", f"{volume.folder}/cache", *options, env=ENV, check=check, **more)
     return point, done
@@ -178,8 +178,11 @@ def as_a_plain_user():
     os.mkdir(home)
     shutil.chown(home, user.pw_uid, user.pw_gid)
     point = f"{volume.folder}/user"
-    zest.on_exit(subprocess.run, ["umount", "-l", point])
+    zest.on_exit(lambda: subprocess.run(["umount", "-l", point], stderr=subprocess.DEVNULL))
     as_nobody = ["setpriv", "--reuid", "nobody", "--regid", str(user.pw_gid), "--clear-groups", "env", f"HOME={home}"]
+    mode = os.stat("/dev/fuse").st_mode & 0o777
+    os.chmod("/dev/fuse", 0o666)  # as udev has it; a container may not
+    zest.on_exit(os.chmod, "/dev/fuse", mode)
     zest.run(*as_nobody, binary, "mount", "-d", volume.meta, point, env=ENV)
     zest.run(*as_nobody, "sh", "-c", f"echo hello > {point}/f && mkdir {point}/d && cat {point}/f {point}/.config > /dev/null")
     expect("EACCES", os.stat, f"{point}/f")  # nobody else may look, not even root
@@ -192,7 +195,7 @@ def through_mount_8():
     helper = f"{volume.folder}/mount.zestfs"
     os.symlink(os.path.abspath(zest.ZESTFS), helper)
     point = f"{volume.folder}/fstab"
-    zest.on_exit(subprocess.run, ["umount", "-l", point])
+    zest.on_exit(lambda: subprocess.run(["umount", "-l", point], stderr=subprocess.DEVNULL))
     zest.run(helper, volume.meta, point, "-o",
              f"rw,_netdev,noatime,subdir=/sub,attrcacheto=3s,enable-xattr,log={volume.folder}/fstab.log,no-syslog,cache-dir=memory", env=ENV)
     config = json.loads(read_file(f"{point}/.config"))

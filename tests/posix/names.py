@@ -6,7 +6,7 @@ import time
 
 from common import ALICE, BOB, Once, as_user, expect, read_file, renameat2, write_file, libc, zest
 
-main = Once()
+main = Once(("--trash-days", "0"))
 
 
 def errors_of_open():
