@@ -18,7 +18,7 @@ struct ConfigCommand {
   std::optional<double> upload_limit, download_limit;
   std::optional<std::string> min_version, max_version;
   std::optional<bool> dir_stats, acl;
-  bool encrypt_secret = false, yes = false, force = false;
+  bool dir_stats_value = false, encrypt_secret = false, yes = false, force = false;
 
   int run();
   Result<void> apply(Format& format);
@@ -192,15 +192,19 @@ Runner setup_config(CLI::App& app) {
   app.add_option("--download-limit", c->download_limit, "default limit of downloads for all clients, in Mbps")
       ->group("DATA STORAGE");
   add_management_options(app, c->volume);
-  app.remove_option(app.get_option("--enable-acl"));
-  app.add_flag("--enable-acl", c->acl, "POSIX ACLs; cannot be taken back")->group("MANAGEMENT");
   app.add_flag("--encrypt-secret", c->encrypt_secret, "store the secrets encrypted")->group("MANAGEMENT");
   app.add_option("--min-client-version", c->min_version, "oldest client that may open the volume")->group("MANAGEMENT");
   app.add_option("--max-client-version", c->max_version, "newest client that may open the volume")->group("MANAGEMENT");
-  app.add_flag("--dir-stats", c->dir_stats, "keep statistics of directories")->group("MANAGEMENT");
+  auto* dir_stats =
+      app.add_flag("--dir-stats", c->dir_stats_value, "keep statistics of directories")->group("MANAGEMENT");
+  auto* acl = app.get_option("--enable-acl");
   app.add_flag("--yes,-y", c->yes, "do not ask");
   app.add_flag("--force", c->force, "skip the checks");
-  return [command] { return command->run(); };
+  return [command, dir_stats, acl] {
+    if (dir_stats->count()) command->dir_stats = command->dir_stats_value;
+    if (acl->count()) command->acl = command->volume.enable_acl;
+    return command->run();
+  };
 }
 
 }  // namespace zest::cli

@@ -42,11 +42,19 @@ def contents(text):
     return dump
 
 
+def first_difference(a, b, path=""):
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in sorted(set(a) | set(b)):
+            if a.get(key) != b.get(key):
+                return first_difference(a.get(key), b.get(key), f"{path}/{key}")
+    return f"{path}: {str(a)[:300]} != {str(b)[:300]}"
+
+
 def same(a, b):
     a, b = contents(open(a).read()), contents(open(b).read())
     for key in set(a) | set(b):
         if key != "Sustained":
-            assert a.get(key) == b.get(key), f"{key} differs"
+            assert a.get(key) == b.get(key), f"{key} differs: {first_difference(a.get(key), b.get(key))}"
 
 
 def golden_round_trips():
