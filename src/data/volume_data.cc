@@ -192,6 +192,8 @@ Result<Data::CacheState> VolumeData::cache_file(Ino ino, uint64_t length, CacheA
 
 Result<void> VolumeData::delete_slice(SliceId id, uint32_t size) {
   if (raw(id) == 0) return {};
+  // After a loss of power the database must not show the slice any more, if its objects are gone then.
+  ZEST_TRY(meta_sync_.sync());
   Result<void> outcome;
   const uint32_t block = format_.block_size();
   for (uint32_t i = 0; i < block_count(size, block); i++) {

@@ -9,6 +9,7 @@
 #include "data/buffer.h"
 #include "data/cache/block_cache.h"
 #include "data/data.h"
+#include "data/group_sync.h"
 #include "data/reader.h"
 #include "data/staging.h"
 #include "data/writer.h"
@@ -57,6 +58,7 @@ class VolumeData : public Data {
   const Clock& clock_;
   DataOptions options_;
   const Format format_;
+  GroupSync meta_sync_{[this] { return meta_.engine().sync(); }};
   DataStats stats_;
   Budget budget_;
   BufferPool pool_;
