@@ -30,6 +30,7 @@ class HttpStub {
     std::vector<std::string> headers;  // "Name: value"
     std::string body;
     size_t cut = 0;       // so many bytes of the body are announced, but not sent; then the connection closes
+    bool close = false;   // the connection is closed after the answer, without saying so in it
     bool reset = false;   // nothing is sent, the connection is reset
     bool silent = false;  // nothing is sent; the connection stays open until the client closes it
   };
@@ -146,7 +147,7 @@ class HttpStub {
       out += "\r\n";
       if (request.method != "HEAD")
         out += reply.body.substr(0, reply.body.size() - std::min(reply.cut, reply.body.size()));
-      if (::send(fd, out.data(), out.size(), MSG_NOSIGNAL) < 0 || reply.cut) break;
+      if (::send(fd, out.data(), out.size(), MSG_NOSIGNAL) < 0 || reply.cut || reply.close) break;
     }
     std::lock_guard lock(mutex_);
     std::erase(open_, fd);

@@ -164,6 +164,17 @@ TEST(S3Store, WhatARequestLooksLike) {
   EXPECT_EQ(stub.connections(), 2) << "connections are kept";
 }
 
+TEST(S3Store, ConnectionsThatDiedMeanwhileAreReplaced) {
+  Reply closing = {200, {}, "body"};
+  closing.close = true;
+  HttpStub stub([&](const Request&) { return closing; });
+  auto store = store_on(stub);
+  for (int i = 0; i < 10; i++) {
+    EXPECT_EQ(store->get("k").value_or("?"), "body");
+    EXPECT_TRUE(store->put("k", std::string(100'000, 'x')));
+  }
+}
+
 TEST(S3Store, ConnectionsAreBounded) {
   HttpStub stub([](const Request&) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));

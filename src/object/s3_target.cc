@@ -105,6 +105,49 @@ std::string S3Target::host() const {
 
 std::string S3Target::base_path() const { return path_style ? "/" + url_encode(bucket) + "/" : "/"; }
 
+namespace {
+
+std::string trimmed(std::string_view text) {
+  auto begin = text.find_first_not_of(" \t\r");
+  if (begin == text.npos) return {};
+  return std::string(text.substr(begin, text.find_last_not_of(" \t\r") - begin + 1));
+}
+
+// The values of one section of an INI file.
+std::map<std::string, std::string> read_profile(const std::string& file, const std::string& profile) {
+  std::map<std::string, std::string> values;
+  std::ifstream in(file);
+  bool ours = false;
+  for (std::string line; std::getline(in, line);) {
+    line = trimmed(line);
+    if (line.empty() || line[0] == '#' || line[0] == ';') continue;
+    if (line[0] == '[') {
+      std::string name = trimmed(std::string_view(line).substr(1, line.find(']') - 1));
+      ours = name == profile || name == "profile " + profile;
+      continue;
+    }
+    auto equals = line.find('=');
+    if (ours && equals != std::string::npos) values[trimmed(line.substr(0, equals))] = trimmed(line.substr(equals + 1));
+  }
+  return values;
+}
+
+// The profile's values of the files that AWS's own tools use: credentials first, then config.
+std::map<std::string, std::string> read_shared_files(const GetEnv& env) {
+  std::string profile = env("AWS_PROFILE"), folder = env("HOME").empty() ? "" : env("HOME") + "/.aws/";
+  if (profile.empty()) profile = "default";
+  std::map<std::string, std::string> values;
+  for (auto [variable, name] :
+       {std::pair("AWS_SHARED_CREDENTIALS_FILE", "credentials"), std::pair("AWS_CONFIG_FILE", "config")}) {
+    std::string file = env(variable);
+    if (file.empty() && !folder.empty()) file = folder + name;
+    if (!file.empty()) values.merge(read_profile(file, profile));
+  }
+  return values;
+}
+
+}  // namespace
+
 Result<S3Target> parse_s3_bucket(const std::string& argument, bool minio, const GetEnv& env) {
   S3Target target;
   std::string rest = argument;
@@ -148,6 +191,7 @@ Result<S3Target> parse_s3_bucket(const std::string& argument, bool minio, const 
   if (minio && query.contains("region")) target.region = query["region"];
   for (const char* name : {minio ? "MINIO_REGION" : "AWS_REGION", "AWS_REGION", "AWS_DEFAULT_REGION"})
     if (target.region.empty()) target.region = env(name);
+  if (target.region.empty() && !minio) target.region = read_shared_files(env)["region"];
   if (target.region.empty()) target.region = "us-east-1";
   // Certificates of AWS do not cover names with a dot before the service's host.
   target.path_style = target.aws ? contains(target.bucket, ".") : minio || !is_true(env("JFS_S3_VHOST_STYLE"));
@@ -159,35 +203,6 @@ Result<S3Target> parse_s3_bucket(const std::string& argument, bool minio, const 
   return target;
 }
 
-namespace {
-
-std::string trimmed(std::string_view text) {
-  auto begin = text.find_first_not_of(" \t\r");
-  if (begin == text.npos) return {};
-  return std::string(text.substr(begin, text.find_last_not_of(" \t\r") - begin + 1));
-}
-
-// The values of one section of an INI file.
-std::map<std::string, std::string> read_profile(const std::string& file, const std::string& profile) {
-  std::map<std::string, std::string> values;
-  std::ifstream in(file);
-  bool ours = false;
-  for (std::string line; std::getline(in, line);) {
-    line = trimmed(line);
-    if (line.empty() || line[0] == '#' || line[0] == ';') continue;
-    if (line[0] == '[') {
-      std::string name = trimmed(std::string_view(line).substr(1, line.find(']') - 1));
-      ours = name == profile || name == "profile " + profile;
-      continue;
-    }
-    auto equals = line.find('=');
-    if (ours && equals != std::string::npos) values[trimmed(line.substr(0, equals))] = trimmed(line.substr(equals + 1));
-  }
-  return values;
-}
-
-}  // namespace
-
 Result<S3Credentials> find_s3_credentials(const Credentials& given, bool minio, const GetEnv& env) {
   if (given.access_key == "anonymous") return S3Credentials{.anonymous = true};
   if (!given.access_key.empty()) return S3Credentials{given.access_key, given.secret_key, given.session_token};
@@ -195,9 +210,7 @@ Result<S3Credentials> find_s3_credentials(const Credentials& given, bool minio, 
     return S3Credentials{env("MINIO_ACCESS_KEY"), env("MINIO_SECRET_KEY"), {}};
   if (!env("AWS_ACCESS_KEY_ID").empty())
     return S3Credentials{env("AWS_ACCESS_KEY_ID"), env("AWS_SECRET_ACCESS_KEY"), env("AWS_SESSION_TOKEN")};
-  std::string file = env("AWS_SHARED_CREDENTIALS_FILE"), profile = env("AWS_PROFILE");
-  if (file.empty() && !env("HOME").empty()) file = env("HOME") + "/.aws/credentials";
-  auto values = read_profile(file, profile.empty() ? "default" : profile);
+  auto values = read_shared_files(env);
   if (values["aws_access_key_id"].empty())
     return fail(EACCES,
                 "no credentials for the object store: give --access-key and --secret-key, set "

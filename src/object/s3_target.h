@@ -35,7 +35,7 @@ struct S3Credentials {
   std::string access_key, secret_key, session_token;
   bool anonymous = false;
 };
-// Given ones, else MINIO_* (minio) or AWS_* variables, else the profile AWS_PROFILE of the shared credentials file.
+// Given ones, else MINIO_* (minio) or AWS_* variables, else the profile AWS_PROFILE of the shared files.
 // EACCES when there are none.
 Result<S3Credentials> find_s3_credentials(const Credentials& given, bool minio, const GetEnv& env);
 

@@ -84,6 +84,17 @@ TEST(S3Target, Environment) {
   EXPECT_TRUE(parse_s3_bucket("https://h.x/b", false, env_of({{"ZEST_S3_INSECURE_TLS", "1"}}))->tls.insecure);
 }
 
+TEST(S3Target, RegionOfTheConfigFile) {
+  TestDir dir;
+  std::ofstream(dir.path() + "/config") << "[default]\nregion = r-default\n[profile work]\nregion=r-work\n";
+  Vars vars = {{"AWS_CONFIG_FILE", dir.path() + "/config"}};
+  EXPECT_EQ(parse_s3_bucket("b", false, env_of(vars))->region, "r-default");
+  vars["AWS_PROFILE"] = "work";
+  EXPECT_EQ(parse_s3_bucket("b", false, env_of(vars))->region, "r-work");
+  vars["AWS_REGION"] = "r-env";
+  EXPECT_EQ(parse_s3_bucket("b", false, env_of(vars))->region, "r-env");
+}
+
 TEST(S3Credentials, Order) {
   TestDir dir;
   std::ofstream(dir.path() + "/credentials") << "# comment\n[default]\naws_access_key_id = FILE\n"

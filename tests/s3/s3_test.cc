@@ -96,6 +96,53 @@ TEST(S3, VolumeStack) {
   EXPECT_EQ(open("s3", "stack")->get("vol/chunks/0/0/1_0_3").value(), "abc");
 }
 
+TEST(S3, Tls) {
+  ASSERT_TRUE(open("s3", "tls")->create());
+  auto over_tls = [&](const std::string& options) {
+    StoreOptions store_options;
+    store_options.retries = 0;
+    auto store =
+        open_store("s3", server->tls_url() + "/tls" + options, {Weed::kAccess, Weed::kSecret, {}}, store_options);
+    EXPECT_TRUE(store);
+    return (*store)->put("k", "x");
+  };
+  auto unknown = over_tls("");
+  ASSERT_FALSE(unknown);
+  EXPECT_EQ(unknown.error().fault, Fault::kPlain) << unknown.error().message() << ": will not pass by trying again";
+  auto trusted = over_tls("?ca-certs=" + server->cert_file());
+  EXPECT_TRUE(trusted) << trusted.error().message();
+  auto insecure = over_tls("?tls-insecure-skip-verify=true");
+  EXPECT_TRUE(insecure) << insecure.error().message();
+  EXPECT_FALSE(over_tls("?ca-certs=/nowhere.pem"));
+}
+
+TEST(S3, ServerThatStandsStill) {
+  auto patient = open("s3", "still");
+  ASSERT_TRUE(patient->create());
+  ASSERT_TRUE(patient->put("before", "1"));
+  StoreOptions options;
+  options.retries = 1;
+  options.get_timeout_ms = options.put_timeout_ms = 1000;
+  auto hasty = open("s3", "still", Weed::kSecret, options);
+  server->pause();
+  auto get = hasty->get("before");
+  auto put = hasty->put("during", "2");
+  std::thread waiting([&] {
+    auto done = patient->put("waited", "3");
+    EXPECT_TRUE(done) << done.error().message();
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  server->resume();
+  waiting.join();
+  ASSERT_FALSE(get);
+  EXPECT_EQ(get.error().fault, Fault::kUnavailable);
+  ASSERT_FALSE(put);
+  EXPECT_NE(put.error().fault, Fault::kPlain);
+  EXPECT_EQ(patient->get("waited").value_or(""), "3");
+  EXPECT_EQ(patient->get("before").value_or(""), "1");
+  EXPECT_TRUE(patient->put("during", "4"));
+}
+
 TEST(S3, LongListings) {
   auto store = fresh("s3");
   std::vector<std::string> expected, found;

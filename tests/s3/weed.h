@@ -34,6 +34,11 @@ class Weed {
       std::cerr << "weed is not installed: run ./dev setup\n";
       return false;
     }
+    std::string make_cert =
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext "
+        "subjectAltName=IP:127.0.0.1 -keyout '" +
+        dir_.path() + "/key.pem' -out '" + cert_file() + "' 2>/dev/null";
+    if (std::system(make_cert.c_str()) != 0) return false;
     // Between choosing ports and using them another program may take one: then once more.
     for (int attempt = 0; attempt < 3; attempt++) {
       launch(program);
@@ -45,6 +50,15 @@ class Weed {
     return false;
   }
   ~Weed() { stop(); }
+
+  std::string tls_url() const { return "https://127.0.0.1:" + std::to_string(tls_port_); }
+  std::string cert_file() const { return dir_.path() + "/cert.pem"; }
+  // The whole server stands still, its connections stay.
+  void pause() {
+    ::kill(pid_, SIGSTOP);
+    ::waitpid(pid_, nullptr, WUNTRACED);
+  }
+  void resume() { ::kill(pid_, SIGCONT); }
 
   std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
 
@@ -86,8 +100,9 @@ class Weed {
   std::string log_file() const { return dir_.path() + "/log"; }
 
   void launch(const std::string& program) {
-    auto ports = free_ports(8);
+    auto ports = free_ports(9);
     port_ = ports[0];
+    tls_port_ = ports[8];
     std::ofstream(dir_.path() + "/s3.json")
         << R"({"identities":[{"name":"zest","credentials":[{"accessKey":")" << kAccess << R"(","secretKey":")"
         << kSecret << R"("}],"actions":["Admin","Read","Write","List","Tagging"]}]})";
@@ -113,7 +128,12 @@ class Weed {
                                           port("volume.port", 4),
                                           port("volume.port.grpc", 5),
                                           port("filer.port", 6),
-                                          port("filer.port.grpc", 7)};
+                                          port("filer.port.grpc", 7),
+                                          port("s3.port.https", 8),
+                                          "-s3.cert.file=" + cert_file(),
+                                          "-s3.key.file=" + dir_.path() + "/key.pem",
+                                          "-s3.port.iceberg=0",
+                                          "-s3.port.lance=0"};
     std::vector<char*> argv;
     for (auto& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);
@@ -142,7 +162,7 @@ class Weed {
   }
 
   TestDir dir_;
-  int port_ = 0;
+  int port_ = 0, tls_port_ = 0;
   pid_t pid_ = 0;
 };
 
