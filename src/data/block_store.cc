@@ -109,6 +109,12 @@ Result<void> BlockStore::upload(const BlockId& id, const BufferPtr& data, const 
   return {};
 }
 
+BufferPtr BlockStore::take_memory(size_t bytes, int64_t timeout_ms) {
+  if (auto memory = pool_.try_get(bytes, 0)) return memory;
+  if (relief_) relief_();
+  return pool_.get(bytes, timeout_ms);
+}
+
 Result<void> BlockStore::get_range(const BlockId& id, uint32_t offset, std::span<char> into) {
   auto name = key(id);
   auto start = now_us();
@@ -127,7 +133,7 @@ Result<void> BlockStore::get_range(const BlockId& id, uint32_t offset, std::span
 }
 
 Result<BufferPtr> BlockStore::get_block(const BlockId& id, BufferPtr into) {
-  if (!into) into = pool_.get(id.bytes, kMemoryWaitMs);
+  if (!into) into = take_memory(id.bytes, kMemoryWaitMs);
   if (!into) return fail(ENOMEM, Fault::kUnavailable, "no memory to read " + key(id));
   std::span<char> room(into->data(), id.bytes);
   if (compression_ == object::Compression::kNone) {
@@ -201,7 +207,7 @@ Result<void> BlockStore::read(const BlockId& id, uint32_t offset, std::span<char
   if (!fetch) fetch = fetches_.join(id);
   Result<BufferPtr> block;
   if (fetch->claim()) {
-    auto memory = pool_.get(id.bytes, ranged_ ? 20 : kMemoryWaitMs);
+    auto memory = take_memory(id.bytes, ranged_ ? 20 : kMemoryWaitMs);
     if (!memory && ranged_) {  // short of memory: the caller's buffer is there anyway
       fetches_.forget(*fetch);
       fetch->finish(fail(ENOMEM, Fault::kUnavailable, "no memory to read " + key(id)));
@@ -260,12 +266,17 @@ Result<void> BlockStore::warm(const BlockId& id) {
   return {};
 }
 
-void BlockStore::remove_object(const BlockId& id, Result<void>& outcome) {
-  auto removed = storage_.remove(key(id));
-  stats_.object_deletes++;
-  if (removed) return;
-  stats_.object_errors++;
-  if (outcome) outcome = std::move(removed);
+Result<void> BlockStore::remove_objects(std::span<const BlockId> ids) {
+  std::vector<std::string> keys;
+  for (const auto& id : ids) keys.push_back(key(id));
+  if (keys.empty()) return {};
+  stats_.object_deletes += keys.size();
+  auto start = now_us();
+  auto failed = storage_.remove_many(keys);
+  log_slow("DELETE", keys[0], now_us() - start);
+  stats_.object_errors += failed.size();
+  if (failed.empty()) return {};
+  return fail(std::move(failed[0].second));
 }
 
 }  // namespace zest::data

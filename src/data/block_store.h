@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -67,14 +68,18 @@ class BlockStore {
   bool near(const BlockId& id) { return cache_ && cache_->contains(id); }
   // Whole block into the cache, now; success when it is there already.
   Result<void> warm(const BlockId& id);
-  void remove_object(const BlockId& id, Result<void>& outcome);
+  // From the object store only; the first error, if some could not be removed.
+  Result<void> remove_objects(std::span<const BlockId> ids);
 
   BlockCache* cache() { return cache_; }
   BufferPool& pool() { return pool_; }
   ThreadPool& downloads() { return downloads_; }
+  // Called when memory is short: somebody may let go of read-ahead.
+  void set_relief(std::function<void()> relief) { relief_ = std::move(relief); }
   void stop();
 
  private:
+  BufferPtr take_memory(size_t bytes, int64_t timeout_ms);
   Result<void> get_range(const BlockId& id, uint32_t offset, std::span<char> into);
   Result<BufferPtr> get_block(const BlockId& id, BufferPtr into);
   // For the claimer: does the GET, keeps it in the cache, tells everybody.
@@ -94,6 +99,7 @@ class BlockStore {
   FetchTable fetches_;
   Density density_{4096};
   Slots upload_slots_;
+  std::function<void()> relief_;
   std::atomic<bool> stopping_{false};
   ThreadPool downloads_, prefetches_;
 };

@@ -56,7 +56,8 @@ struct DataStats {
       staged_blocks{0}, staged_bytes{0}, compactions{0}, compact_bytes{0};
 };
 
-// The reading state of one open handle (its streams). One handle may be read by several threads at once.
+// The reading state of one open handle (its streams). One handle may be read by several threads at once. It must be
+// gone before the Data it came from.
 class ReadHandle {
  public:
   virtual ~ReadHandle() = default;

@@ -13,6 +13,7 @@ namespace {
 constexpr size_t kMaxBatch = 256;              // slices in one transaction, unless a group is larger
 constexpr int64_t kFlushInterruptMs = 10'000;  // signals are common; a flush is given up only when it hangs
 
+// Before try `attempt`: quick at first, then as patient as the reference (385 s in all by default).
 int64_t backoff_ms(int attempt) { return attempt == 1 ? 100 : attempt == 2 ? 1000 : int64_t{attempt} * attempt * 1000; }
 
 int upload_errno(int code) { return code == ENOSPC || code == EDQUOT || code == EROFS ? code : EIO; }
@@ -62,10 +63,13 @@ void FileWriter::run_upload(const Task& task, int attempt) {
       Lock lock(mutex_);
       if (task.slice->dropped) return dropped_block_done(lock, task.slice);
     }
-    if (attempt > 0 && !env_.stopper.sleep(backoff_ms(attempt)))
+    if (attempt > 0 && !env_.stopper.doze(backoff_ms(attempt)))
       return upload_failed(task, {EIO, Fault::kPlain, "the client is stopping"});
     auto result = upload_once(task);
-    if (result) return uploaded(task);
+    if (result) {
+      env_.stopper.nudge();  // uploads that failed before need not wait any longer
+      return uploaded(task);
+    }
     log_warning(fmt::format("upload of block {} of slice {} of inode {} failed (attempt {} of {}): {}", task.block,
                             raw(task.slice->id), raw(ino_), attempt + 1, env_.options.io_retries + 1,
                             result.error().message()));
@@ -208,8 +212,8 @@ Result<void> FileWriter::commit(const std::vector<meta::Meta::ChunkWrite>& recor
   for (int attempt = 1;; attempt++) {
     auto result = env_.meta.write(ino_, records);
     if (result) return {};
-    if (result.error().fault != Fault::kUnavailable && result.error().fault != Fault::kConflict)
-      return fail(std::move(result.error()));
+    // With an unknown outcome the same slices may be written again: those that are there are left alone.
+    if (result.error().fault == Fault::kPlain) return fail(std::move(result.error()));
     if (attempt > env_.options.io_retries || env_.clock.monotonic_ms() - started > deadline_ms() ||
         !env_.stopper.sleep(std::min<int64_t>(backoff_ms(attempt), 10'000)))
       return fail(std::move(result.error()));
@@ -235,6 +239,7 @@ Result<void> FileWriter::flush(const std::atomic<bool>* cancelled) {
     tasks.pop_back();
     submit(std::move(tasks));
     if (auto result = upload_once(mine)) {
+      env_.stopper.nudge();
       uploaded(mine);
     } else if (env_.options.io_retries > 0) {
       env_.uploads.submit([self = shared_from_this(), mine] { self->run_upload(mine, 1); });

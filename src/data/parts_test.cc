@@ -127,12 +127,19 @@ TEST_F(Slices, PackedSlicesShowWhatTheirMembersShowed) {
 
 TEST(StreamsTest, ReadsFromTheStartAreSequential) {
   Streams streams(1 << 20, 8 << 20);
-  auto plan = streams.on_read(0, 4096, 100 << 20);
+  auto plan = streams.on_read(0, 128 << 10, 100 << 20);
   EXPECT_TRUE(plan.sequential);
-  EXPECT_EQ(plan.from, 4096u);
+  EXPECT_EQ(plan.from, 128u << 10);
   EXPECT_EQ(plan.to, 2u << 20);
-  plan = streams.on_read(4096, 4096, 100 << 20);
+  plan = streams.on_read(128 << 10, 4096, 100 << 20);
   EXPECT_EQ(plan.from, plan.to);  // already planned
+}
+
+TEST(StreamsTest, ALookAtTheHeaderIsNot) {
+  Streams streams(1 << 20, 8 << 20);
+  EXPECT_FALSE(streams.on_read(0, 4096, 100 << 20).sequential);
+  EXPECT_TRUE(streams.on_read(4096, 4096, 100 << 20).sequential);
+  EXPECT_TRUE(Streams(1 << 20, 8 << 20).on_read(0, 4096, 4096).sequential);  // the whole file
 }
 
 TEST(StreamsTest, RandomReadsAreNot) {

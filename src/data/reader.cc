@@ -11,6 +11,7 @@ namespace zest::data {
 namespace {
 
 constexpr int64_t kIdleAheadMs = 5'000;
+constexpr int64_t kReadDeadlineMs = 120'000;
 constexpr SliceId kBuffered{uint64_t{1} << 63};  // + index: a buffered slice among the records
 
 uint64_t window_limit(const DataOptions& options, uint64_t block_size) {
@@ -90,6 +91,7 @@ Result<size_t> Reader::read(FileHandle& handle, uint64_t length, uint64_t offset
                             const std::atomic<bool>* cancelled) {
   if (offset >= length || into.empty()) return size_t{0};
   into = into.first(std::min<uint64_t>(into.size(), length - offset));
+  int64_t started = clock_.monotonic_ms();
   for (int attempt = 0;; attempt++) {
     auto result = read_once(handle, length, offset, into, cancelled);
     if (result) return into.size();
@@ -98,7 +100,7 @@ Result<size_t> Reader::read(FileHandle& handle, uint64_t length, uint64_t offset
     if (error.code == ENOENT && error.what.empty()) return fail(ENOENT);  // the file, not an object
     log_warning(fmt::format("read of inode {} at {} failed (attempt {} of {}): {}", raw(handle.ino), offset,
                             attempt + 1, options_.io_retries + 1, error.message()));
-    if (attempt >= options_.io_retries || stopper_.stopped()) {
+    if (attempt >= options_.io_retries || clock_.monotonic_ms() - started > kReadDeadlineMs || stopper_.stopped()) {
       log_error(fmt::format("inode {}: {} bytes at {} cannot be read: {}", raw(handle.ino), into.size(), offset,
                             error.message()));
       return fail(EIO, error.what);

@@ -143,10 +143,7 @@ void Staging::upload(const BlockId& id) {
   }
   if (!result && !dropped) log_error(fmt::format("staged block {} is gone from the disk", blocks_.key(id)));
   cache_.unstage(id, dropped);
-  if (dropped) {
-    Result<void> outcome;
-    blocks_.remove_object(id, outcome);
-  }
+  if (dropped) (void)blocks_.remove_objects(std::span(&id, 1));
 }
 
 void Staging::drop(const BlockId& id) {

@@ -1,6 +1,7 @@
 // A sleep that ends when everything is to stop.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -26,11 +27,30 @@ class Stopper {
     std::unique_lock lock(mutex_);
     return !wake_.wait_for(lock, std::chrono::milliseconds(ms), [&] { return stopped_; });
   }
+  // The same, but nudge() ends it early: what was waited for may work again.
+  bool doze(int64_t ms) {
+    std::unique_lock lock(mutex_);
+    dozing_++;
+    auto nudges = nudges_;
+    wake_.wait_for(lock, std::chrono::milliseconds(ms), [&] { return stopped_ || nudges_ != nudges; });
+    dozing_--;
+    return !stopped_;
+  }
+  void nudge() {
+    if (dozing_.load(std::memory_order_relaxed) == 0) return;
+    {
+      std::lock_guard lock(mutex_);
+      nudges_++;
+    }
+    wake_.notify_all();
+  }
 
  private:
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   bool stopped_ = false;
+  uint64_t nudges_ = 0;
+  std::atomic<int> dozing_{0};
 };
 
 // A number of places; acquire() waits for one.

@@ -3,6 +3,9 @@
 #include <algorithm>
 
 namespace zest::data {
+namespace {
+constexpr uint64_t kLargeRead = 128 << 10;
+}
 
 // Forward first (a little beyond the end counts: the kernel reorders), then slightly back, else a free or the oldest
 // stream.
@@ -43,8 +46,8 @@ Streams::Plan Streams::on_read(uint64_t offset, uint64_t size, uint64_t length) 
   s.last = std::max(s.last, end);
   Plan plan;
   plan.stream = index;
-  // From the file's start, or the second read in a row.
-  bool in_order = offset == 0 || s.total > size;
+  // The second read in a row, or a large one at the file's start. A small one there may be a look at the header.
+  bool in_order = s.total > size || (offset == 0 && size >= std::min<uint64_t>(kLargeRead, length));
   if (s.window == 0 && in_order && max_ >= block_) s.window = block_;
   if (s.window > 0 && s.window < max_ && s.total >= 4 * s.window && s.window < 2 * block_)
     s.window = std::min(max_, 2 * s.window);
@@ -52,7 +55,7 @@ Streams::Plan Streams::on_read(uint64_t offset, uint64_t size, uint64_t length) 
   if (!plan.sequential) return plan;
   plan.from = std::max(s.planned, s.last);
   plan.to = std::min(s.last + s.window, length);
-  // Whole blocks, and not a call for every few bytes: wait until half a block is due.
+  // Whole blocks, so that there is something to plan once a block only.
   uint64_t rounded = std::min((plan.to + block_ - 1) / block_ * block_, length);
   plan.to = rounded;
   if (plan.to <= plan.from) {

@@ -48,6 +48,7 @@ VolumeData::VolumeData(meta::Meta& meta, std::unique_ptr<object::Storage> storag
       meta_, *blocks_, options_.writeback ? staging_.get() : nullptr, clock_, options_,
       [this] { reader_->drop_read_ahead(true); }, [this](SliceId id, uint32_t size) { (void)delete_slice(id, size); });
   reader_ = std::make_unique<Reader>(meta_, *blocks_, *writer_, clock_, options_);
+  blocks_->set_relief([this] { reader_->drop_read_ahead(true); });
   ticker_ = std::make_unique<Periodic>("data", kTickMs, [this] { tick(); });
 }
 
@@ -194,15 +195,14 @@ Result<void> VolumeData::delete_slice(SliceId id, uint32_t size) {
   if (raw(id) == 0) return {};
   // After a loss of power the database must not show the slice any more, if its objects are gone then.
   ZEST_TRY(meta_sync_.sync());
-  Result<void> outcome;
   const uint32_t block = format_.block_size();
+  std::vector<BlockId> blocks;
   for (uint32_t i = 0; i < block_count(size, block); i++) {
-    BlockId one{id, i, block_bytes(size, i, block)};
-    if (staging_) staging_->drop(one);
-    if (cache_) cache_->remove(one);
-    blocks_->remove_object(one, outcome);
+    blocks.push_back({id, i, block_bytes(size, i, block)});
+    if (staging_) staging_->drop(blocks.back());
+    if (cache_) cache_->remove(blocks.back());
   }
-  return outcome;
+  return blocks_->remove_objects(blocks);
 }
 
 Result<void> VolumeData::gather(const std::vector<Slice>& pieces, uint32_t from, std::span<char> into) {
@@ -253,10 +253,9 @@ Result<void> VolumeData::compact(const CompactionPlan& plan, SliceId id, uint8_t
     stats_.compactions++;
     return {};
   }
-  for (uint32_t i = 0; i < written; i++) {
-    Result<void> ignored;
-    blocks_->remove_object({id, i, block_bytes(plan.size, i, block)}, ignored);
-  }
+  std::vector<BlockId> leftover;
+  for (uint32_t i = 0; i < written; i++) leftover.push_back({id, i, block_bytes(plan.size, i, block)});
+  (void)blocks_->remove_objects(leftover);
   return outcome;
 }
 
