@@ -6,7 +6,7 @@
 namespace zest::meta::sql {
 namespace {
 
-enum Type { kI64, kI32, kSer64, kSer32, kStr, kS4k, kName, kLink, kBlob, kXattrName };
+enum Type { kI64, kI32, kSer64, kSer32, kStr, kS4k, kName, kLink, kBlob, kXattrName, kXattrValue };
 
 const char* type_name(Dialect dialect, Type type) {
   static constexpr const char* kNames[][3] = {
@@ -22,6 +22,8 @@ const char* type_name(Dialect dialect, Type type) {
       {"BLOB", "BYTEA", "BLOB"},
       // The server's default collation may take user.A and user.a for the same name.
       {"TEXT", "VARCHAR(255)", "VARBINARY(255)"},
+      // One byte more than BLOB holds.
+      {"BLOB", "BYTEA", "MEDIUMBLOB"},
   };
   return kNames[type][static_cast<int>(dialect)];
 }
@@ -73,7 +75,7 @@ const std::vector<TableDef>& tables() {
        {"inode"}},
       {"symlink", {{"inode", kI64}, {"target", kLink}}, {"inode"}},
       {"xattr",
-       {{"id", kSer64}, {"inode", kI64}, {"name", kXattrName}, {"value", kBlob}},
+       {{"id", kSer64}, {"inode", kI64}, {"name", kXattrName}, {"value", kXattrValue}},
        {},
        "name",
        {"inode", "name"}},
