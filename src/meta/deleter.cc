@@ -125,9 +125,9 @@ Result<void> Deleter::delete_file_data(State& state, Ino ino, uint64_t length) {
     if (!busy_.insert(ino).second) return {};
   }
   auto all = [&]() -> Result<void> {
-    std::vector<ChunkIndex> chunks;
+    std::set<ChunkIndex> chunks;
     ZEST_TRY(state.engine->scan(Table::kChunks, raw(ino), [&](const Key& key, const Value&) {
-      chunks.push_back(static_cast<ChunkIndex>(key.b));
+      chunks.insert(static_cast<ChunkIndex>(key.b));
       return true;
     }));
     for (ChunkIndex chunk : chunks) ZEST_TRY(delete_chunk(state, ino, chunk));

@@ -1,6 +1,8 @@
 // Limits, counters and caches around a change of a file's data.
 #include "meta/growth.h"
 
+#include <set>
+
 namespace zest::meta {
 
 Result<void> put_data_change(State& state, Txn& txn, const Context& ctx, Ino ino, const DataChange& change) {
@@ -60,9 +62,9 @@ Result<void> append_zeroes(State& state, Txn& txn, Ino ino, uint64_t from, uint6
     for (uint64_t i = first + 1; i < last; i++) append(i, only_existing_between);
   } else {
     // Who writes to another chunk meanwhile changes the inode too, so this transaction fails and looks again.
-    std::vector<ChunkIndex> existing;
+    std::set<ChunkIndex> existing;  // a scan may name one twice
     ZEST_TRY(state.engine->scan(Table::kChunks, raw(ino), [&](const Key& key, const Value&) {
-      if (key.b > first && key.b < last) existing.push_back(static_cast<ChunkIndex>(key.b));
+      if (key.b > first && key.b < last) existing.insert(static_cast<ChunkIndex>(key.b));
       return true;
     }));
     for (ChunkIndex i : existing) append(i, true);

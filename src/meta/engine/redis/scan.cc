@@ -136,9 +136,9 @@ Result<void> Scanner::entries() {
   });
 }
 
-Result<void> Scanner::chunks() {
+Result<void> Scanner::chunks(const std::string& of) {
   const std::string letters = layout_.key("c");
-  return pages("SCAN", "", letters + "[0-9]*_[0-9]*", [&](Strings& names) -> Result<void> {
+  return pages("SCAN", "", letters + (of.empty() ? "[0-9]*" : of) + "_[0-9]*", [&](Strings& names) -> Result<void> {
     std::set<Key> keys;
     for (const auto& name : names) {
       uint64_t ino, index;
@@ -157,6 +157,9 @@ Result<void> Scanner::chunks_of(uint64_t ino) {
   if (auto attr = decode_attr(reply.text); reply.is_bulk() && attr)
     until = std::max(until, (attr->length + kChunkSize - 1) / kChunkSize);
   constexpr uint64_t kStep = 512;
+  // A sparse giant has more possible keys than the volume has keys: there it is quicker to look through those.
+  constexpr uint64_t kMostTried = 16'384;
+  if (until > kMostTried) return chunks(std::to_string(ino));
   for (uint64_t at = 0; at < until && !stop_;) {
     uint64_t end = std::min(until, at + kStep);
     std::vector<Strings> commands;

@@ -34,7 +34,7 @@ class Scanner {
   Result<void> give(const Key& key, std::vector<Raw> raws);
 
   Result<void> entries();
-  Result<void> chunks();
+  Result<void> chunks(const std::string& of = {});  // of: only this inode
   Result<void> chunks_of(uint64_t ino);
   Result<void> xattrs(uint64_t within);
   Result<void> xattrs_of(uint64_t ino);
