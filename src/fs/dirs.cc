@@ -5,6 +5,7 @@
 #include "fs/changes.h"
 #include "fs/filesystem.h"
 #include "fs/handles.h"
+#include "fs/links.h"
 #include "fs/op.h"
 #include "fs/virtual_files.h"
 
@@ -102,7 +103,10 @@ Result<size_t> FileSystem::fill_dir(const Context& context, Handle& dir, uint64_
     if (with_attr && entry.attr && change == Changes::Name::kUnchanged &&
         !changes_->inode_changed(item.ino, window.read_at)) {
       auto open = entry.attr->is_file() ? handles_->inode(item.ino) : nullptr;
-      if (!open || open->writers == 0) item.attr = &*entry.attr;
+      if ((!open || open->writers == 0) && !links_->unknown(item.ino, *entry.attr)) {
+        correct_links(item.ino, *entry.attr, open.get());
+        item.attr = &*entry.attr;
+      }
     }
     if (!add(item)) return count;
     count++;

@@ -55,6 +55,7 @@ Result<FileSystem::Opened> FileSystem::do_open(const Context& context, Ino ino, 
     // unchanged here meanwhile: the database is right, also about a file that became shorter elsewhere
     open.length = open.changes == seen ? length : std::max(length, open.length.load());
     opened.attr.length = open.length;
+    if (!opened.attr.in_trash()) open.named = true;
   }
   if (!opened.keep_cache) data_.invalidate(ino, 0, kMaxFileSize);
   return Opened{handle->id, opened.attr, opened.keep_cache, false};

@@ -5,6 +5,7 @@
 
 #include "fs/changes.h"
 #include "fs/handles.h"
+#include "fs/links.h"
 #include "fs/op.h"
 #include "fs/virtual_files.h"
 
@@ -41,6 +42,7 @@ FileSystem::FileSystem(meta::Meta& meta, data::Data& data, const Clock& clock, O
       log_(std::make_unique<AccessLog>()),
       stats_(std::make_unique<OpStats>()),
       changes_(std::make_unique<Changes>()),
+      links_(std::make_unique<Links>(meta)),
       virtual_(std::make_unique<VirtualFiles>(*this)) {}
 
 FileSystem::~FileSystem() {
@@ -63,7 +65,13 @@ Result<void> FileSystem::flush_all() { return data_.flush_all(); }
 // is buffered is taken before asking, too, and the question is repeated when the file was written to in between.
 Result<Attr> FileSystem::read_attr(const Context& context, Ino ino) {
   auto open = handles_->inode(ino);
-  if (!open) return meta_.getattr(context, ino);
+  auto attr = open ? read_raw_attr(context, ino, *open) : meta_.getattr(context, ino);
+  if (attr) correct_links(ino, *attr, open.get());
+  return attr;
+}
+
+Result<Attr> FileSystem::read_raw_attr(const Context& context, Ino ino, OpenInode& state) {
+  auto* open = &state;
   for (int tries = 0;; tries++) {
     uint64_t seen = open->changes.load(std::memory_order_acquire);
     uint64_t buffered = data_.length(ino, 0);
@@ -93,10 +101,15 @@ Result<Attr> FileSystem::read_attr(const Context& context, Ino ino) {
   }
 }
 
+void FileSystem::correct_links(Ino ino, Attr& attr, const OpenInode* open) {
+  links_->correct(ino, attr, open && open->named);
+}
+
 void FileSystem::correct(Ino ino, Attr& attr) {
-  if (!attr.is_file()) return;
+  if (attr.is_dir()) return;
   auto open = handles_->inode(ino);
-  if (!open) return;
+  correct_links(ino, attr, open.get());
+  if (!open || !attr.is_file()) return;
   attr.length = std::max(attr.length, data_.length(ino, 0));
   Time mtime = data_.mtime(ino, attr.mtime);
   if (mtime > attr.mtime) attr.mtime = mtime, attr.ctime = std::max(attr.ctime, mtime);
@@ -150,6 +163,7 @@ Result<Attr> FileSystem::do_setattr(const Context& context, Ino ino, std::option
   uint32_t set = change.set & kMetaBits;
   if (change.set & kSetSize) {
     result = do_truncate(context, ino, fh, change.size);
+    if (result) correct_links(ino, *result, handles_->inode(ino).get());
     if (!result || set == 0) return result;
   }
   if (set == 0) return read_attr(context, ino);

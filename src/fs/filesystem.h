@@ -87,6 +87,7 @@ struct OpenInode;
 class AccessLog;
 class OpStats;
 class Changes;
+class Links;
 class Op;
 class VirtualFiles;
 
@@ -209,10 +210,12 @@ class FileSystem {
   int check_reserved(Ino parent, std::string_view name, int code) const;
   int check_xattr(std::string_view name) const;
 
-  // Attributes from the database, corrected by what is buffered here.
+  // Attributes from the database, corrected by what is buffered here, and with the link count outside the trash.
   Result<Attr> read_attr(const Context&, Ino ino);
   // The same correction for attributes that an operation gave, for a file that may be open here.
   void correct(Ino ino, Attr& attr);
+  void correct_links(Ino ino, Attr& attr, const OpenInode* open);
+  Result<Attr> read_raw_attr(const Context&, Ino ino, OpenInode& open);
   void wrote(OpenInode& open, uint64_t end);
   // An open file's length was set by an operation here.
   void set_length(OpenInode& open, uint64_t length, const Attr& attr);
@@ -227,6 +230,7 @@ class FileSystem {
   std::unique_ptr<AccessLog> log_;
   std::unique_ptr<OpStats> stats_;
   std::unique_ptr<Changes> changes_;
+  std::unique_ptr<Links> links_;
   std::unique_ptr<VirtualFiles> virtual_;
   std::atomic<bool> stop_{false};
   std::mutex background_mutex_;

@@ -78,6 +78,7 @@ struct OpenInode {
   std::atomic<uint64_t> changes{0};  // grows before and after each local change of content or length
   std::atomic<int> writers{0};       // writable handles
   std::atomic<bool> dirty{false};    // written to since the last flush
+  std::atomic<bool> named{false};    // had a name outside the trash when it was opened
 
   std::mutex mutex;  // guards what follows, and `length` together with `changes`
   Time mtime;        // as last seen

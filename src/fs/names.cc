@@ -31,10 +31,9 @@ Result<EntryAttr> FileSystem::lookup(const Context& context, Ino parent, std::st
 Result<EntryAttr> FileSystem::do_lookup(const Context& context, Ino parent, std::string_view name) {
   if (name.size() > kMaxName) return fail(ENAMETOOLONG);
   auto entry = meta_.lookup(context, parent, name);
-  if (!entry || !entry->attr.is_file()) return entry;
-  auto open = handles_->inode(entry->ino);
-  if (!open) return entry;
-  if (open->writers > 0) {
+  if (!entry || entry->attr.is_dir()) return entry;
+  auto open = entry->attr.is_file() ? handles_->inode(entry->ino) : nullptr;
+  if (open && open->writers > 0) {
     // what is buffered here is newer than what the database said
     if (auto attr = read_attr(context, entry->ino)) entry->attr = *attr;
   } else {
@@ -170,6 +169,7 @@ Result<FileSystem::Created> FileSystem::create(const Context& context, Ino paren
       handle->inode = handles_->open_inode(made->entry.ino, handle->writable());
       correct(made->entry.ino, made->entry.attr);
       set_length(*handle->inode, made->entry.attr.length, made->entry.attr);
+      handle->inode->named = true;
       result = Created{std::move(made->entry), handle->id};
       // another client was faster: the kernel asked for a new file and does not truncate what it gets
       if (made->existed && (flags & O_TRUNC) && result->entry.attr.length > 0)
@@ -193,6 +193,7 @@ Result<FileSystem::Created> FileSystem::tmpfile(const Context& context, Ino pare
       auto handle = handles_->add(made->ino, flags, false);
       handle->inode = handles_->open_inode(made->ino, handle->writable());
       set_length(*handle->inode, made->attr.length, made->attr);
+      handle->inode->named = true;
       result = Created{std::move(*made), handle->id};
     } else {
       result = fail(std::move(made.error()));

@@ -242,6 +242,21 @@ def trash_of_the_mount():
     assert read_file(f"{d}/back") == b"precious"
 
 
+def links_are_counted_outside_the_trash():
+    d = plain.dir("counted")
+    f = write_file(f"{d}/f", b"data")
+    for name in "gh":
+        os.link(f, f"{d}/{name}")
+    fd = os.open(f, os.O_RDONLY)
+    os.unlink(f"{d}/g")
+    assert os.stat(f).st_nlink == 2 and os.fstat(fd).st_nlink == 2
+    os.rename(write_file(f"{d}/new"), f"{d}/h")
+    assert os.stat(f).st_nlink == 1 and {e.name: e.stat().st_nlink for e in os.scandir(d)} == {"f": 1, "h": 1}
+    os.unlink(f)
+    assert os.fstat(fd).st_nlink == 0 and os.pread(fd, 4, 0) == b"data"
+    os.close(fd)
+
+
 def squashed_users():
     volume = zest.Volume()
     mount = volume.mount()
@@ -267,4 +282,5 @@ def unmount_leaves_all_clean():
 
 
 zest.main([xattrs, xattrs_turned_off, access_acls, inherited_acls, immutable_and_append_only, virtual_files, access_log,
-           control_requests, trash_of_the_mount, squashed_users, unmount_leaves_all_clean])
+           control_requests, trash_of_the_mount, links_are_counted_outside_the_trash,
+           squashed_users, unmount_leaves_all_clean])
