@@ -1,5 +1,5 @@
 // What the bucket argument of an S3 store means (docs/format/objects.md section 16), and where its credentials come
-// from. No I/O but reading the credentials file.
+// from. No I/O but reading the files in ~/.aws.
 #pragma once
 
 #include <functional>
