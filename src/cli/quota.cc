@@ -3,12 +3,12 @@
 
 #include <CLI/CLI.hpp>
 
+#include <nlohmann/json.hpp>
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/open.h"
 #include "cli/terminal.h"
 #include "cli/volume_options.h"
-#include "nlohmann/json.hpp"
 
 namespace zest::cli {
 namespace {

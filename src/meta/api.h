@@ -58,7 +58,7 @@ struct Options {
   AtimeMode atime = AtimeMode::kNoAtime;
   int64_t heartbeat_ms = 12'000;  // 0: no session refresh, no clean-up of others
   int64_t skip_dir_mtime_ms = 4;  // as coarse as the clock that local file systems stamp with; the reference: 100
-  int skip_dir_nlink = 20;  // KV only
+  int skip_dir_nlink = 20;        // KV only
   int64_t open_cache_ms = 0;
   int64_t open_cache_limit = 10'000;
   int max_deletes = 10;  // threads deleting objects; 0: never
