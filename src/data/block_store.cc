@@ -80,7 +80,9 @@ Result<void> BlockStore::put_object(const BlockId& id, std::string_view data, co
   Budget::Hold hold;
   if (compression_ != object::Compression::kNone) {
     auto bound = object::compress_bound(compression_, data.size());
-    hold = pool_.budget().take(static_cast<int64_t>(bound), options_.put_timeout_ms);
+    hold = pool_.budget().try_take(static_cast<int64_t>(bound));
+    if (!hold && relief_) relief_();
+    if (!hold) hold = pool_.budget().take(static_cast<int64_t>(bound), options_.put_timeout_ms);
     if (!hold) return fail(ENOMEM, Fault::kUnavailable, "no memory to compress " + name);
     auto result = object::compress(compression_, data);
     if (!result) return fail(std::move(result.error()));

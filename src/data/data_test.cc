@@ -86,6 +86,51 @@ TEST(Data, SmallRandomWritesShareObjects) {
   EXPECT_EQ(*v.read(ino, 0, model.size()), model.substr(0, v.length(ino)));
 }
 
+// The records of one shared object are dropped one after the other: it must live as long as any of them does, and go
+// with the last.
+void share_and_drop(const std::string& engine) {
+  Volume v(Volume::small(), "none", 1024, engine);
+  Ino ino = v.create("f"), other = v.create("other");
+  std::string model(2 << 20, '\0');
+  for (size_t i = 0; i < 64; i++) {
+    size_t at = (i * 37 % 64) * 32768;
+    auto text = pattern(1000, i + 1);
+    model.replace(at, text.size(), text);
+    ASSERT_TRUE(v.write(ino, at, text));
+  }
+  ASSERT_TRUE(v.data->flush(ino, nullptr));
+  EXPECT_EQ(v.objects(), 1u);
+  size_t length = v.length(ino);
+  model.resize(length);
+  ASSERT_TRUE(v.meta->copy_file_range({}, ino, 0, other, 0, length));
+  ASSERT_TRUE(v.meta->truncate({}, ino, 40'000, true));
+  v.data->invalidate(ino, 0, UINT64_MAX);
+  ASSERT_TRUE(v.meta->compact_chunk(ino, 0));
+  v.meta->drain_deletes();
+  EXPECT_EQ(*v.read(ino, 0, 2 << 20), model.substr(0, 40'000));
+  EXPECT_EQ(*v.read(other, 0, 2 << 20), model);
+  ASSERT_TRUE(v.meta->close(ino));
+  ASSERT_TRUE(v.meta->unlink({}, kRootIno, "f"));
+  v.meta->drain_deletes();
+  EXPECT_EQ(*v.read(other, 0, 2 << 20), model);
+  ASSERT_TRUE(v.meta->compact_chunk(other, 0));
+  v.meta->drain_deletes();
+  EXPECT_EQ(*v.read(other, 0, 2 << 20), model);
+  ASSERT_TRUE(v.meta->close(other));
+  ASSERT_TRUE(v.meta->unlink({}, kRootIno, "other"));
+  ASSERT_TRUE(v.meta->clean_deleted_files(-1));
+  ASSERT_TRUE(v.meta->clean_slices());
+  v.meta->drain_deletes();
+  EXPECT_EQ(v.objects(), 0u);
+}
+
+TEST(Data, SharedObjectsLiveAsLongAsTheirLastRecord) { share_and_drop(""); }
+
+TEST(Data, SharedObjectsLiveAsLongAsTheirLastRecordOnSqlite) {
+  testing::Folder folder;
+  share_and_drop("sqlite3://" + folder.path + "/meta.db");
+}
+
 TEST(Data, ConcurrentReadersOfABlockShareOneGet) {
   Volume v(Volume::small(), "none", 1024);
   Ino ino = v.create("f");

@@ -70,9 +70,8 @@ void FileWriter::run_upload(const Task& task, int attempt) {
       env_.stopper.nudge();  // uploads that failed before need not wait any longer
       return uploaded(task);
     }
-    log_warning(fmt::format("upload of block {} of slice {} of inode {} failed (attempt {} of {}): {}", task.block,
-                            raw(task.slice->id), raw(ino_), attempt + 1, env_.options.io_retries + 1,
-                            result.error().message()));
+    log_warning(fmt::format("inode {}: upload failed (attempt {} of {}): {}", raw(ino_), attempt + 1,
+                            env_.options.io_retries + 1, result.error().message()));
     if (attempt >= env_.options.io_retries) return upload_failed(task, std::move(result.error()));
     attempt++;
   }

@@ -34,9 +34,10 @@ struct Folder {
 };
 
 struct Volume {
-  explicit Volume(DataOptions options = small(), std::string compression = "none", int block_kib = 64) {
+  explicit Volume(DataOptions options = small(), std::string compression = "none", int block_kib = 64,
+                  std::string engine = "") {
     static std::atomic<int> counter{0};
-    url = "memkv://data-test-" + std::to_string(counter++);
+    url = engine.empty() ? "memkv://data-test-" + std::to_string(counter++) : engine;
     Format format;
     format.name = "testvol";
     format.uuid = "11111111-2222-4333-8444-555555555555";

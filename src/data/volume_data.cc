@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <thread>
 
 #include "base/log.h"
 #include "data/cache/disk_cache.h"
@@ -13,6 +14,7 @@ namespace zest::data {
 namespace {
 constexpr uint64_t kFallbackCache = 100 << 20;
 constexpr int64_t kTickMs = 1000;
+constexpr size_t kWarmers = 16;
 
 DataOptions sane(DataOptions options, const Format& format) {
   options.buffer_size = std::max<uint64_t>(options.buffer_size, 2 * uint64_t{format.block_size()});
@@ -155,17 +157,26 @@ std::pair<uint64_t, uint64_t> VolumeData::cached() const {
   return cache_ ? cache_->usage() : std::pair<uint64_t, uint64_t>{0, 0};
 }
 
-void VolumeData::cache_block(const BlockId& id, CacheAction action, CacheState& state) {
+// Several blocks at a time, as far as memory lets.
+void VolumeData::warm_up(const std::vector<BlockId>& blocks) {
+  auto fits = options_.buffer_size / 4 / format_.block_size();
+  size_t workers = std::min<size_t>({blocks.size(), std::max<uint64_t>(fits, 1), kWarmers});
+  std::atomic<size_t> next{0};
+  auto work = [&] {
+    for (size_t i = next++; i < blocks.size() && !closed_; i = next++)
+      if (auto result = blocks_->warm(blocks[i]); !result)
+        log_warning(fmt::format("warm-up of {}: {}", blocks_->key(blocks[i]), result.error().message()));
+  };
+  std::vector<std::thread> threads;
+  for (size_t i = 1; i < workers; i++) threads.emplace_back(work);
+  work();
+  for (auto& thread : threads) thread.join();
+}
+
+void VolumeData::look_up(const BlockId& id, CacheState& state) {
   state.blocks++;
   state.bytes += id.bytes;
-  if (!cache_) return;
-  if (action == CacheAction::kWarmup) {
-    if (auto result = blocks_->warm(id); !result)
-      log_warning(fmt::format("warm-up of {}: {}", blocks_->key(id), result.error().message()));
-  } else if (action == CacheAction::kEvict) {
-    cache_->remove(id);
-  }
-  auto where = cache_->location(id);
+  auto where = cache_ ? cache_->location(id) : std::string();
   if (where.empty()) return;
   state.cached_blocks++;
   state.cached_bytes += id.bytes;
@@ -182,10 +193,16 @@ Result<Data::CacheState> VolumeData::cache_file(Ino ino, uint64_t length, CacheA
   const uint32_t block = format_.block_size();
   for (uint64_t chunk = 0; chunk * kChunkSize < length; chunk++) {
     ZEST_ASSIGN(auto view, meta_.read_chunk(ino, static_cast<ChunkIndex>(chunk)));
+    std::vector<BlockId> blocks;
     for (const Slice& piece : view.pieces) {
       if (raw(piece.id) == 0) continue;
       for (uint32_t i = 0; i < block_count(piece.size, block); i++)
-        cache_block({piece.id, i, block_bytes(piece.size, i, block)}, action, state);
+        blocks.push_back({piece.id, i, block_bytes(piece.size, i, block)});
+    }
+    if (action == CacheAction::kWarmup) warm_up(blocks);
+    for (const BlockId& id : blocks) {
+      if (action == CacheAction::kEvict && cache_) cache_->remove(id);
+      look_up(id, state);
     }
   }
   return state;

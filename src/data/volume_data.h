@@ -49,7 +49,8 @@ class VolumeData : public Data {
  private:
   void make_cache();
   void tick();
-  void cache_block(const BlockId& id, CacheAction action, CacheState& state);
+  void warm_up(const std::vector<BlockId>& blocks);
+  void look_up(const BlockId& id, CacheState& state);
   // Fills a block of the compacted slice from the pieces, which start at offset 0 of it.
   Result<void> gather(const std::vector<Slice>& pieces, uint32_t from, std::span<char> into);
 

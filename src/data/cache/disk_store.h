@@ -109,7 +109,7 @@ class DiskStore {
   std::atomic<bool> raw_full_{false}, stage_full_{false}, out_{false};
   uint64_t missing_bytes_ = 0;  // to reach the free ratio, as last measured
   std::deque<int64_t> errors_ms_;
-  int good_probes_ = 0;
+  std::atomic<int> good_probes_{0};
   int64_t lock_checked_ms_ = 0, expired_ms_ = 0;
   bool lock_lost_ = false;
 
