@@ -230,7 +230,7 @@ void MariadbServer::start() {
                                 "--socket=" + socket(),
                                 "--pid-file=" + folder_ + "/pid",
                                 "--skip-networking",
-                                "--innodb-flush-log-at-trx-commit=0",
+                                "--innodb-flush-log-at-trx-commit=2",
                                 "--innodb-flush-method=nosync",
                                 "--sync-frm=0",
                                 "--innodb-file-per-table=0",
