@@ -1,0 +1,326 @@
+// What only the SQL engines have: files and their neighbours, schemas of other versions, URLs.
+#include <gtest/gtest.h>
+#include <libpq-fe.h>
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include "engines.h"
+#include "meta/txn.h"
+#include "servers.h"
+
+namespace zest::meta {
+namespace {
+
+std::string path_of(const std::string& url) { return url.substr(std::string("sqlite3://").size()); }
+
+std::unique_ptr<Engine> open(const std::string& url, EngineOptions options = {}) {
+  auto engine = open_engine(url, options);
+  EXPECT_TRUE(engine) << engine.error().message();
+  return engine ? std::move(*engine) : nullptr;
+}
+
+std::unique_ptr<Engine> open_prepared(const std::string& url) {
+  auto engine = open(url);
+  if (!engine) return nullptr;
+  auto prepared = engine->prepare();
+  EXPECT_TRUE(prepared) << prepared.error().message();
+  return engine;
+}
+
+Result<CommitResult> put(Engine& engine, const Key& key, const Value& value) {
+  return run(engine, system_clock(), {}, [&](Txn& txn) -> Result<void> {
+    txn.put(key, value);
+    return {};
+  });
+}
+
+Result<Value> get(Engine& engine, const Key& key) {
+  Value out;
+  ZEST_TRY(read(engine, system_clock(), [&](Txn& txn) -> Result<void> {
+    ZEST_ASSIGN(const Value* value, txn.get(key));
+    out = *value;
+    return {};
+  }));
+  return out;
+}
+
+Result<CommitResult> add_one(Engine& engine, Ino ino) {
+  return run(engine, system_clock(), {}, [&](Txn& txn) -> Result<void> {
+    ZEST_ASSIGN(auto attr, txn.attr(ino));
+    if (!attr) return fail(ENOENT);
+    attr->length++;
+    txn.put_attr(ino, *attr);
+    return {};
+  });
+}
+
+// Statements on the file, behind the engine's back; gives the first column.
+std::vector<std::string> sqlite(const std::string& path, const std::string& sql) {
+  sqlite3* db = nullptr;
+  std::vector<std::string> out;
+  EXPECT_EQ(sqlite3_open(path.c_str(), &db), SQLITE_OK);
+  sqlite3_busy_timeout(db, 60'000);
+  char* error = nullptr;
+  auto row = [](void* to, int, char** columns, char**) {
+    static_cast<std::vector<std::string>*>(to)->push_back(columns[0] ? columns[0] : "");
+    return 0;
+  };
+  EXPECT_EQ(sqlite3_exec(db, sql.c_str(), row, &out, &error), SQLITE_OK) << (error ? error : "");
+  sqlite3_free(error);
+  sqlite3_close(db);
+  return out;
+}
+
+TEST(SqliteFile, OpeningMakesNoFile) {
+  std::string url = fresh_sqlite_url();
+  auto engine = open(url);
+  ASSERT_TRUE(engine);
+  auto setting = get(*engine, Key::setting());
+  ASSERT_TRUE(setting) << setting.error().message();
+  EXPECT_EQ(*setting, Value());
+  EXPECT_TRUE(engine->ping());
+  EXPECT_FALSE(std::filesystem::exists(path_of(url)));
+  EXPECT_FALSE(put(*engine, Key::setting(), std::string("{}")));
+  EXPECT_FALSE(std::filesystem::exists(path_of(url)));
+}
+
+TEST(SqliteFile, ADatabaseOfSomethingElseIsLeftAlone) {
+  std::string url = fresh_sqlite_url(), path = path_of(url);
+  sqlite(path, "CREATE TABLE letters(a); INSERT INTO letters VALUES('x')");
+  auto bytes = [&] {
+    std::ifstream file(path, std::ios::binary);
+    std::stringstream text;
+    text << file.rdbuf();
+    return text.str();
+  };
+  const std::string before = bytes();
+  {
+    auto engine = open(url);
+    auto setting = get(*engine, Key::setting());
+    ASSERT_TRUE(setting) << setting.error().message();
+    EXPECT_EQ(*setting, Value());
+  }
+  EXPECT_EQ(bytes(), before);
+  EXPECT_FALSE(std::filesystem::exists(path + "-wal"));
+}
+
+TEST(SqliteFile, AFileThatIsNoDatabase) {
+  std::string url = fresh_sqlite_url();
+  std::ofstream(path_of(url)) << std::string(5000, 'x');
+  auto engine = open(url);
+  EXPECT_EQ(code_of(get(*engine, Key::setting())), EINVAL);
+}
+
+TEST(SqliteFile, ReadOnlyClientsChangeNothing) {
+  std::string url = fresh_sqlite_url();
+  auto engine = open_prepared(url);
+  ASSERT_TRUE(put(*engine, Key::counter("usedSpace"), int64_t{5}));
+  EngineOptions options;
+  options.read_only = true;
+  auto reader = open(url, options);
+  EXPECT_EQ(get(*reader, Key::counter("usedSpace")).value_or(Value()), Value(int64_t{5}));
+  EXPECT_EQ(code_of(put(*reader, Key::counter("usedSpace"), int64_t{6})), EROFS);
+  EXPECT_EQ(code_of(reader->prepare()), EROFS);
+}
+
+TEST(SqliteFile, SeveralProcessesShareIt) {
+  std::string url = fresh_sqlite_url();
+  auto engine = open_prepared(url);
+  ASSERT_TRUE(put(*engine, Key::inode(Ino{2}), Attr{}));
+  engine.reset();  // connections must not cross a fork
+  std::vector<pid_t> children;
+  for (int c = 0; c < 3; c++) {
+    pid_t pid = ::fork();
+    if (pid == 0) {
+      auto mine = open_engine(url, {});
+      bool ok = mine.has_value();
+      for (int i = 0; ok && i < 40; i++) ok = add_one(**mine, Ino{2}).has_value();
+      ::_exit(ok ? 0 : 1);
+    }
+    children.push_back(pid);
+  }
+  for (pid_t pid : children) {
+    int status = 0;
+    ::waitpid(pid, &status, 0);
+    EXPECT_EQ(status, 0);
+  }
+  engine = open(url);
+  EXPECT_EQ(std::get<Attr>(*get(*engine, Key::inode(Ino{2}))).length, 120u);
+}
+
+TEST(SqliteFile, SyncLeavesTheLogOnDisk) {
+  std::string url = fresh_sqlite_url();
+  auto engine = open_prepared(url);
+  ASSERT_TRUE(put(*engine, Key::inode(Ino{2}), Attr{}));
+  auto synced = engine->sync();
+  EXPECT_TRUE(synced) << synced.error().message();
+  EXPECT_EQ(sqlite(path_of(url), "PRAGMA journal_mode"), std::vector<std::string>{"wal"});
+}
+
+// The tables are those of the reference: names, columns, keys.
+TEST(SqliteSchema, IsTheOneOfTheFormat) {
+  std::string url = fresh_sqlite_url();
+  auto engine = open_prepared(url);
+  auto columns = [&](const std::string& table) {
+    std::string all;
+    for (const auto& column :
+         sqlite(path_of(url),
+                "SELECT name||' '||type||(CASE WHEN \"notnull\" THEN '!' ELSE '' END) FROM pragma_table_info('" +
+                    table + "')"))
+      all += (all.empty() ? "" : ", ") + column;
+    return all;
+  };
+  EXPECT_EQ(
+      columns("jfs_node"),
+      "inode INTEGER!, type INTEGER!, flags INTEGER!, mode INTEGER!, uid INTEGER!, gid INTEGER!, atime INTEGER!, "
+      "mtime INTEGER!, ctime INTEGER!, atimensec INTEGER!, mtimensec INTEGER!, ctimensec INTEGER!, nlink INTEGER!, "
+      "length INTEGER!, rdev INTEGER, parent INTEGER, access_acl_id INTEGER, default_acl_id INTEGER");
+  EXPECT_EQ(columns("jfs_edge"), "id INTEGER!, parent INTEGER!, name BLOB!, inode INTEGER!, type INTEGER!");
+  EXPECT_EQ(columns("jfs_xattr"), "id INTEGER!, inode INTEGER!, name TEXT!, value BLOB!");
+  EXPECT_EQ(
+      columns("jfs_acl"),
+      "id INTEGER!, owner INTEGER, group INTEGER, mask INTEGER, other INTEGER, named_users BLOB, named_groups BLOB");
+  EXPECT_EQ(sqlite(path_of(url), "SELECT name FROM sqlite_master WHERE type='index' AND sql IS NOT NULL ORDER BY name"),
+            (std::vector<std::string>{"IDX_jfs_chunk_ref_refs", "IDX_jfs_edge_inode", "UQE_jfs_chunk_chunk",
+                                      "UQE_jfs_edge_edge", "UQE_jfs_flock_flock", "UQE_jfs_plock_plock",
+                                      "UQE_jfs_sustained_sustained", "UQE_jfs_xattr_name"}));
+  EXPECT_EQ(sqlite(path_of(url), "SELECT count(*) FROM sqlite_master WHERE type='table' AND name LIKE 'jfs%'"),
+            std::vector<std::string>{"18"});
+  ASSERT_TRUE(engine->prepare());  // twice is once
+}
+
+TEST(SqliteSchema, ColumnsAndTablesOfOtherVersionsAreTolerated) {
+  std::string url = fresh_sqlite_url();
+  auto engine = open_prepared(url);
+  ASSERT_TRUE(put(*engine, Key::inode(Ino{2}), Attr{}));
+  sqlite(path_of(url),
+         "ALTER TABLE jfs_node ADD tier_id INTEGER NULL; ALTER TABLE jfs_node ADD mood TEXT NULL; CREATE TABLE "
+         "jfs_change_log(id)");
+  // this client does not know of the tier yet, and leaves it alone
+  ASSERT_TRUE(add_one(*engine, Ino{2}));
+  sqlite(path_of(url), "UPDATE jfs_node SET tier_id=3, rdev=NULL, access_acl_id=NULL WHERE inode=2");
+  ASSERT_TRUE(add_one(*engine, Ino{2}));
+  auto fresh = open(url);
+  auto attr = std::get<Attr>(*get(*fresh, Key::inode(Ino{2})));
+  EXPECT_EQ(attr.tier, 3);
+  EXPECT_EQ(attr.length, 2u);
+  ASSERT_TRUE(add_one(*fresh, Ino{2}));
+  EXPECT_EQ(std::get<Attr>(*get(*fresh, Key::inode(Ino{2}))).tier, 3);
+}
+
+TEST(SqliteSchema, TheRecordsOfTheFormat) {
+  std::string url = fresh_sqlite_url(), path = path_of(url);
+  auto engine = open_prepared(url);
+  Attr attr;
+  attr.atime = {1577934245, 123456789};
+  attr.mtime = {-1, 5000};
+  ASSERT_TRUE(put(*engine, Key::inode(Ino{2}), attr));
+  EXPECT_EQ(sqlite(path, "SELECT atime||' '||atimensec||' '||mtime||' '||mtimensec FROM jfs_node"),
+            std::vector<std::string>{"1577934245123456 789 -999995 0"});
+  ASSERT_TRUE(put(*engine, Key::xattr(Ino{2}, "user.a"), std::string("v")));
+  ASSERT_TRUE(put(*engine, Key::entry(Ino{1}, "a"), Entry{FileType::kFile, Ino{2}}));
+  EXPECT_EQ(sqlite(path, "SELECT typeof(name)||typeof(value) FROM jfs_xattr"), std::vector<std::string>{"textblob"});
+  EXPECT_EQ(sqlite(path, "SELECT typeof(name)||type FROM jfs_edge"), std::vector<std::string>{"blob1"});
+  ASSERT_TRUE(put(*engine, Key::flocks(Ino{2}), FlockMap{{{1, 0xaff259a068d9a9bd}, 'W'}}));
+  EXPECT_EQ(sqlite(path, "SELECT owner||' '||ltype FROM jfs_flock"),
+            std::vector<std::string>{"-5768449627219449411 87"});
+  ASSERT_TRUE(put(*engine, Key::acl(1), AclRule{6, 4, 6, 4, {{1000, 6}}, {}}));
+  EXPECT_EQ(sqlite(path, "SELECT hex(named_users)||typeof(named_groups) FROM jfs_acl"),
+            std::vector<std::string>{"000003E80006blob"});
+}
+
+TEST(Urls, BadOnesAreRefusedWithoutTheirSecrets) {
+  for (std::string url :
+       {"sqlite3://", "mysql://u:hush@host/db", "mysql://u:hush@(host:99999)/db", "mysql://u:hush@(host)/",
+        "nothing://u:hush@h/1", "postgres://u:hush@h:port/db%zz", "postgres://u:hush@h/db?search_path=a,b",
+        "sqlite3://x?table_prefix=a'b", "sqlite3://x?_timeout=soon"}) {
+    auto engine = open_engine(url, {});
+    ASSERT_FALSE(engine) << url;
+    EXPECT_EQ(engine.error().code, EINVAL) << url;
+    EXPECT_EQ(engine.error().message().find("hush"), std::string::npos) << engine.error().message();
+  }
+}
+
+void sql_on_postgres(const std::string& sql) {
+  auto& server = testing_servers::PostgresServer::shared();
+  PGconn* db = PQconnectdb(server.url("").c_str());
+  PGresult* result = PQexec(db, sql.c_str());
+  EXPECT_TRUE(PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK)
+      << PQerrorMessage(db);
+  PQclear(result);
+  PQfinish(db);
+}
+
+TEST(PostgresUrl, SearchPath_postgres) {
+  sql_on_postgres("CREATE SCHEMA \"Own One\"");
+  auto& server = testing_servers::PostgresServer::shared();
+  const std::string url = server.url("search_path=Own%20One");
+  auto engine = open_prepared(url);
+  ASSERT_TRUE(put(*engine, Key::setting(), std::string("{}")));
+  auto again = open(url);
+  EXPECT_EQ(get(*again, Key::setting()).value_or(Value()), Value(std::string("{}")));
+  auto elsewhere = open(server.url("search_path=public"));
+  EXPECT_EQ(get(*elsewhere, Key::setting()).value_or(Value(true)), Value());
+  sql_on_postgres("SELECT 1 FROM \"Own One\".jfs_setting");
+}
+
+TEST(PostgresSchema, SerialsGoOnBehindIdsThatWereGiven_postgres) {
+  auto& server = testing_servers::PostgresServer::shared();
+  auto engine = open_prepared(server.url("table_prefix=serial"));
+  ASSERT_TRUE(put(*engine, Key::acl(5), AclRule{7, 5, kAclAbsent, 0, {}, {}}));
+  // As the reference stores a rule: by the table's own serial number.
+  sql_on_postgres(
+      "INSERT INTO jfs_serial_acl(owner,\"group\",mask,other,named_users,named_groups) VALUES(1,1,1,1,'','')");
+  EXPECT_NE(get(*engine, Key::acl(6)).value_or(Value()), Value());
+  EXPECT_EQ(get(*engine, Key::counter(counter::kAclMaxId)).value_or(Value()), Value(int64_t{6}));
+}
+
+TEST(PostgresSchema, ATableThatChangesWhileStatementsArePrepared_postgres) {
+  auto& server = testing_servers::PostgresServer::shared();
+  auto engine = open_prepared(server.url("table_prefix=changing"));
+  ASSERT_TRUE(put(*engine, Key::setting(), std::string("{}")));
+  ASSERT_TRUE(put(*engine, Key::inode(Ino{2}), Attr{}));
+  ASSERT_TRUE(add_one(*engine, Ino{2}));
+  sql_on_postgres("ALTER TABLE jfs_changing_node ADD tier_id INTEGER NULL");
+  sql_on_postgres("ALTER TABLE jfs_changing_setting ALTER value TYPE VARCHAR(4096)");
+  ASSERT_TRUE(add_one(*engine, Ino{2}));
+  auto setting = get(*engine, Key::setting());
+  ASSERT_TRUE(setting) << setting.error().message();
+  EXPECT_EQ(*setting, Value(std::string("{}")));
+}
+
+// Names that differ in case or trailing blanks only are different names.
+TEST(Names, AreExact) {
+  for (const std::string& url : {fresh_sqlite_url(), fresh_memory_url()}) {
+    auto engine = open_prepared(url);
+    ASSERT_TRUE(put(*engine, Key::entry(Ino{1}, "a"), Entry{FileType::kFile, Ino{2}}));
+    EXPECT_EQ(get(*engine, Key::entry(Ino{1}, "A")).value_or(Value(true)), Value());
+    EXPECT_EQ(get(*engine, Key::entry(Ino{1}, "a ")).value_or(Value(true)), Value());
+  }
+}
+
+TEST(Names, AreExact_mysql) {
+  auto engine = open_prepared(testing_servers::MariadbServer::shared().fresh_url());
+  for (std::string name : {"a", "A", "a ", "\xc3\xa4", "a\xff"}) {
+    ASSERT_TRUE(put(*engine, Key::entry(Ino{1}, name), Entry{FileType::kFile, Ino{2 + name.size()}}));
+    ASSERT_TRUE(put(*engine, Key::xattr(Ino{2}, "user." + name), name));
+  }
+  for (std::string name : {"a", "A", "a ", "\xc3\xa4", "a\xff"}) {
+    EXPECT_EQ(get(*engine, Key::entry(Ino{1}, name)).value_or(Value()),
+              Value(Entry{FileType::kFile, Ino{2 + name.size()}}));
+    EXPECT_EQ(get(*engine, Key::xattr(Ino{2}, "user." + name)).value_or(Value()), Value(name));
+  }
+  EXPECT_EQ(get(*engine, Key::entry(Ino{1}, "a  ")).value_or(Value(true)), Value());
+}
+
+}  // namespace
+}  // namespace zest::meta
