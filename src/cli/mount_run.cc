@@ -158,12 +158,12 @@ Result<void> Service::close() {
   Result<void> result;
   if (data_) result = data_->flush_all();
   fs_.reset();
+  // Ending the session ends the jobs that work on data, so it comes before the data layer's end.
+  if (meta_)
+    if (auto closed = meta_->close_session(); !closed && result) result = std::move(closed);
   if (data_)
     if (auto closed = data_->close(); !closed && result) result = std::move(closed);
-  if (meta_) {
-    if (auto closed = meta_->close_session(); !closed && result) result = std::move(closed);
-    meta_->set_data_hooks(nullptr);
-  }
+  if (meta_) meta_->set_data_hooks(nullptr);
   data_.reset();
   meta_.reset();
   return result;

@@ -43,7 +43,9 @@ FileSystem::FileSystem(meta::Meta& meta, data::Data& data, const Clock& clock, O
       stats_(std::make_unique<OpStats>()),
       changes_(std::make_unique<Changes>()),
       links_(std::make_unique<Links>(meta)),
-      virtual_(std::make_unique<VirtualFiles>(*this)) {}
+      virtual_(std::make_unique<VirtualFiles>(*this)) {
+  virtual_->set_config_size(config_text().size());
+}
 
 FileSystem::~FileSystem() {
   stop_ = true;

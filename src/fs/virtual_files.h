@@ -27,6 +27,8 @@ class VirtualFiles {
   // In order: what a listing of the root begins with.
   const std::vector<std::pair<std::string, const EntryAttr*>>& listed() const { return listed_; }
 
+  void set_config_size(uint64_t bytes) { config_.attr.length = bytes; }
+
   // EACCES for writing, except to .control.
   Result<std::unique_ptr<VirtualHandle>> open(const Context&, Ino ino, uint32_t flags);
 
