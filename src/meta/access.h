@@ -11,10 +11,10 @@ struct State;
 Result<void> check_access(State&, Txn&, const Context&, const Attr& attr, uint8_t mask);
 // EACCES when the sticky bit of the parent protects the node from this caller.
 Result<void> check_sticky(const Context&, const Attr& parent, const Attr& node);
-// Times of a directory whose entries change: set when nlink changed or skip_dir_mtime_ms has passed since the last time
-// (0: always, also when the mtime lies in the future); true if set. Never for trash directories. The parent's
-// attributes are part of each such transaction anyway, so this costs no round trip; what skipping saves is a conflict
-// with every other change in a busy directory.
+// Times of a directory whose entries change; true if set. Never for trash directories. The parent's attributes are part
+// of each such transaction anyway, so the first attempt always sets them, as POSIX asks. Only a transaction that has
+// lost a race, in a directory that many clients change, leaves times younger than skip_dir_mtime_ms as they are (unless
+// nlink changes, too): a commit that does not write the parent does not make the next one fail.
 bool touch_parent(const State&, const Txn&, Ino parent, Attr& attr, Time now, bool nlink_changed);
 // Does the atime mode ask for an update?
 bool atime_due(AtimeMode mode, const Attr& attr, Time now);
