@@ -32,7 +32,7 @@ struct MountOptions {
   std::string root_squash, all_squash, max_fuse_io = "1M", umask;
   std::vector<std::string> fuse_options;
   // metadata
-  std::string subdir, backup_meta = "1h", heartbeat = "12s", atime_mode = "noatime", skip_dir_mtime = "4ms";
+  std::string subdir, backup_meta = "1h", heartbeat = "12s", atime_mode = "noatime", skip_dir_mtime = "100ms";
   std::string network_interfaces;
   bool backup_skip_trash = false, read_only = false, no_background_jobs = false, sort_dir = false, fast_statfs = false;
   int skip_dir_nlink = 20;

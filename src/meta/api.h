@@ -56,9 +56,9 @@ struct Options {
   bool read_only = false;
   std::string subdir;  // "/a/b": becomes inode 1; made when missing
   AtimeMode atime = AtimeMode::kNoAtime;
-  int64_t heartbeat_ms = 12'000;  // 0: no session refresh, no clean-up of others
-  int64_t skip_dir_mtime_ms = 4;  // as coarse as the clock that local file systems stamp with; the reference: 100
-  int skip_dir_nlink = 20;        // KV only
+  int64_t heartbeat_ms = 12'000;    // 0: no session refresh, no clean-up of others
+  int64_t skip_dir_mtime_ms = 100;  // only where clients race for a directory: meta/access.h
+  int skip_dir_nlink = 20;          // KV only
   int64_t open_cache_ms = 0;
   int64_t open_cache_limit = 10'000;
   int max_deletes = 10;  // threads deleting objects; 0: never
