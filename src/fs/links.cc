@@ -1,11 +1,10 @@
 #include "fs/links.h"
 
 namespace zest::fs {
-namespace {
 
-bool several(const Attr& attr) { return !attr.is_dir() && raw(attr.parent) == 0 && attr.nlink > 0; }
-
-}  // namespace
+bool Links::several(const Attr& attr) const {
+  return !attr.is_dir() && raw(attr.parent) == 0 && attr.nlink > 0 && attr.ctime >= since_;
+}
 
 bool Links::unknown(Ino ino, const Attr& attr) const {
   if (!several(attr)) return false;

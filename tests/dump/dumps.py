@@ -90,6 +90,10 @@ def the_reference_loads_ours():
     folder = unpack("sqlite-plain")
     url = f"sqlite3://{folder}/meta.db"
     for extra in ([], ["--binary"]):
+        if extra:
+            # the reference cannot load an empty value of an extended attribute, not even from its own binary dump
+            zest.run("sqlite3", f"{folder}/meta.db", "delete from jfs_xattr where length(value) = 0")
+            zest.zestfs("dump", url, os.path.join(folder, "dump.json"))
         ours = os.path.join(folder, "ours" + "".join(extra))
         zest.zestfs("dump", *extra, url, ours)
         target = f"sqlite3://{folder}/theirs{''.join(extra)}.db"
