@@ -7,13 +7,26 @@
 #include <map>
 
 #include "base/log.h"
-#include "meta/state.h"
+#include "meta/ops/entries.h"
 
 namespace zest::meta {
 
 namespace {
 constexpr size_t kFileThreads = 8, kFileQueue = 100, kSliceQueuePerThread = 10240;
+
+Result<void> erase(State& state, const Key& key) {
+  auto body = [&](Txn& txn) -> Result<void> {
+    txn.erase(key);
+    return {};
+  };
+  auto settled = [&](Txn& txn) -> Result<bool> {
+    ZEST_ASSIGN(const Value* value, txn.get(key));
+    return std::holds_alternative<std::monostate>(*value);
+  };
+  ZEST_TRY(run_entries(state, {}, body, settled));
+  return {};
 }
+}  // namespace
 
 Deleter::Deleter() = default;
 Deleter::~Deleter() { stop(); }
@@ -90,15 +103,11 @@ Result<void> Deleter::delete_slice(State& state, SliceId id, uint32_t size) {
   // Without a record it was deleted already, or has its one reference.
   if (!exhausted) return {};
   ZEST_TRY(state.data->delete_slice(id, size));
-  ZEST_TRY(state.run({}, [&](Txn& txn) -> Result<void> {
-    txn.erase(key);
-    return {};
-  }));
-  return {};
+  return erase(state, key);
 }
 
 Result<void> Deleter::delete_chunk(State& state, Ino ino, ChunkIndex chunk) {
-  ZEST_ASSIGN(auto committed, state.run({ino}, [&](Txn& txn) -> Result<void> {
+  auto body = [&](Txn& txn) -> Result<void> {
     ZEST_TRY(txn.want({{Key::chunk(ino, chunk)}}));
     ZEST_ASSIGN(auto records, txn.chunk(ino, chunk));
     if (records.empty()) return {};
@@ -114,7 +123,13 @@ Result<void> Deleter::delete_chunk(State& state, Ino ino, ChunkIndex chunk) {
     for (auto& [slice, count] : held) txn.add(Key::slice_ref(slice.id, slice.size), -count);
     txn.erase(Key::chunk(ino, chunk));
     return {};
-  }));
+  };
+  // Its slices are then left to the job.
+  auto settled = [&](Txn& txn) -> Result<bool> {
+    ZEST_ASSIGN(auto records, txn.chunk(ino, chunk));
+    return records.empty();
+  };
+  ZEST_ASSIGN(auto committed, run_entries(state, {ino}, body, settled));
   slices(state, committed);
   return {};
 }
@@ -131,11 +146,7 @@ Result<void> Deleter::delete_file_data(State& state, Ino ino, uint64_t length) {
       return true;
     }));
     for (ChunkIndex chunk : chunks) ZEST_TRY(delete_chunk(state, ino, chunk));
-    ZEST_TRY(state.run({}, [&](Txn& txn) -> Result<void> {
-      txn.erase(Key::del_file(ino, length));
-      return {};
-    }));
-    return {};
+    return erase(state, Key::del_file(ino, length));
   };
   auto done = all();
   std::lock_guard lock(mutex_);

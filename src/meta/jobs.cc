@@ -171,7 +171,7 @@ void Jobs::leave_volume(const std::string& why) {
 // --- flushes and hourly work ---
 
 void Jobs::flush() {
-  state_.open_files.trim(state_.clock.monotonic_ms());
+  state_.open_files.trim(state_.clock.monotonic_ms(), state_.options.open_cache_limit);
   if (state_.options.read_only) return;
   if (auto done = state_.ledger.flush_volume(state_); !done) warn("volume counters", done.error());
   if (auto done = state_.ledger.flush_dirs(state_); !done) warn("directory statistics", done.error());

@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 
 #include "base/log.h"
-#include "meta/state.h"
+#include "meta/ops/entries.h"
 
 namespace zest::meta {
 
@@ -22,7 +22,7 @@ Result<void> release_sustained(State& state, uint64_t sid, Ino ino) {
   bool destroyed = false;
   Attr attr;
   int64_t now = state.clock.now().sec;
-  ZEST_ASSIGN(auto done, state.run({ino}, [&](Txn& txn) -> Result<void> {
+  auto body = [&](Txn& txn) -> Result<void> {
     destroyed = false;
     ZEST_TRY(txn.want({{Key::inode(ino)}}));
     ZEST_ASSIGN(auto found, txn.attr(ino));
@@ -36,7 +36,14 @@ Result<void> release_sustained(State& state, uint64_t sid, Ino ino) {
     txn.erase(Key::xattrs(ino));
     Ledger::add_inline(state, txn, -attr.space(), -1);
     return {};
-  }));
+  };
+  auto settled = [&](Txn& txn) -> Result<bool> {
+    ZEST_ASSIGN(const Value* record, txn.get(Key::sustained(sid, ino)));
+    if (!std::holds_alternative<std::monostate>(*record)) return false;
+    ZEST_ASSIGN(auto found, txn.attr(ino));
+    return !destroyed || !found;
+  };
+  ZEST_TRY(run_entries(state, {ino}, body, settled));
   if (!destroyed) return {};
   state.ledger.volume(state, -attr.space(), -1);
   state.ledger.owner(state, attr.uid, attr.gid, -attr.space(), -1);

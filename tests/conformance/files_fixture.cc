@@ -12,19 +12,20 @@ EngineOptions engine_options(const Options& options) {
   return out;
 }
 
-std::unique_ptr<Meta> open_meta(const std::string& url, const Options& options) {
+std::unique_ptr<Meta> open_meta(const std::string& url, const Options& options, const Client::Wrap& wrap = {}) {
   auto engine = open_engine(url, engine_options(options));
   if (!engine) {
     ADD_FAILURE() << url << ": " << why(engine);
     return nullptr;
   }
-  return std::make_unique<Meta>(std::move(*engine), system_clock(), options);
+  return std::make_unique<Meta>(wrap ? wrap(std::move(*engine)) : std::move(*engine), system_clock(), options);
 }
 
 }  // namespace
 
-Client::Client(const std::string& url, MemoryData& data, Options options, bool session) : data_(data) {
-  meta_ = open_meta(url, options);
+Client::Client(const std::string& url, MemoryData& data, Options options, bool session, const Wrap& wrap)
+    : data_(data) {
+  meta_ = open_meta(url, options, wrap);
   if (!meta_) return;
   meta_->set_data_hooks(&data);
   EXPECT_OK(meta_->load());
@@ -192,8 +193,8 @@ void FilesTest::set_format(const std::function<void(Format&)>& change) {
   ASSERT_OK(keeper_->change_format(*format));
 }
 
-std::unique_ptr<Client> FilesTest::connect(Options options, bool session) {
-  return std::make_unique<Client>(url_, data_, options, session);
+std::unique_ptr<Client> FilesTest::connect(Options options, bool session, const Client::Wrap& wrap) {
+  return std::make_unique<Client>(url_, data_, options, session, wrap);
 }
 
 Client& FilesTest::client() {

@@ -43,7 +43,8 @@ inline Context user(uint32_t uid, uint32_t gid = 0) {
 // One mounted client.
 class Client {
  public:
-  Client(const std::string& url, MemoryData& data, Options options, bool session);
+  using Wrap = std::function<std::unique_ptr<Engine>(std::unique_ptr<Engine>)>;
+  Client(const std::string& url, MemoryData& data, Options options, bool session, const Wrap& wrap = {});
   ~Client();
   Meta& meta() { return *meta_; }
   Meta* operator->() { return meta_.get(); }
@@ -78,7 +79,7 @@ class FilesTest : public ::testing::TestWithParam<conformance::EngineCase> {
   void TearDown() override;
   // Changes the settings of the volume, before clients connect.
   void set_format(const std::function<void(Format&)>& change);
-  std::unique_ptr<Client> connect(Options options = {}, bool session = true);
+  std::unique_ptr<Client> connect(Options options = {}, bool session = true, const Client::Wrap& wrap = {});
   Client& client();  // the first one, with a session
 
   std::string url_;

@@ -1,71 +1,12 @@
 // A database that carries out a commit and breaks the connection before it answers, or breaks it before: the operation
 // must take effect once and say so.
+#include "breaking.h"
 #include "fixture.h"
 
 namespace zest::conformance {
 namespace {
 
 using namespace meta;
-
-struct Breaks {
-  int after = 0, before = 0;  // how many of the next commits
-  int conflicts = 0;          // are refused, as if another client had been faster
-};
-
-class BreakingTxn : public EngineTxn {
- public:
-  BreakingTxn(std::unique_ptr<EngineTxn> txn, Breaks& breaks) : txn_(std::move(txn)), breaks_(breaks) {}
-  Result<std::vector<Value>> fetch(std::span<const Want> wants, std::vector<std::pair<Key, Value>>& followed) override {
-    return txn_->fetch(wants, followed);
-  }
-  Result<CommitResult> commit(std::span<const Change> changes) override {
-    if (breaks_.conflicts > 0) {
-      breaks_.conflicts--;
-      return fail(EAGAIN, Fault::kConflict, {});
-    }
-    const bool before = breaks_.before > 0, after = breaks_.after > 0;
-    if (before) {
-      breaks_.before--;
-      return fail(EIO, Fault::kUnknownOutcome, "cut before");
-    }
-    auto done = txn_->commit(changes);
-    if (!after || !done) return done;
-    breaks_.after--;
-    return fail(EIO, Fault::kUnknownOutcome, "cut after");
-  }
-
- private:
-  std::unique_ptr<EngineTxn> txn_;
-  Breaks& breaks_;
-};
-
-class BreakingEngine : public Engine {
- public:
-  BreakingEngine(std::unique_ptr<Engine> engine, Breaks& breaks) : engine_(std::move(engine)), breaks_(breaks) {}
-  const EngineInfo& info() const override { return engine_->info(); }
-  Result<std::unique_ptr<EngineTxn>> begin(bool write, std::span<const Ino> hot) override {
-    auto txn = engine_->begin(write, hot);
-    if (!txn) return fail(std::move(txn.error()));
-    return std::make_unique<BreakingTxn>(std::move(*txn), breaks_);
-  }
-  Result<std::vector<DirEntry>> list(Ino dir, std::string& cursor, size_t limit, bool with_attr) override {
-    return engine_->list(dir, cursor, limit, with_attr);
-  }
-  Result<void> scan(Table table, uint64_t within, const std::function<bool(const Key&, const Value&)>& each) override {
-    return engine_->scan(table, within, each);
-  }
-  Result<int64_t> add_counter(std::string_view name, int64_t delta) override {
-    return engine_->add_counter(name, delta);
-  }
-  Result<void> prepare() override { return engine_->prepare(); }
-  Result<void> reset() override { return engine_->reset(); }
-  int64_t absent_ref() const override { return engine_->absent_ref(); }
-  Result<void> ping() override { return engine_->ping(); }
-
- private:
-  std::unique_ptr<Engine> engine_;
-  Breaks& breaks_;
-};
 
 class LostAnswers : public Conformance {
  protected:

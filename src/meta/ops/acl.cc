@@ -1,5 +1,5 @@
 // POSIX ACLs of an inode (semantics.md 8.2, encodings.md 9.4).
-#include "meta/state.h"
+#include "meta/ops/entries.h"
 
 namespace zest::meta {
 
@@ -62,18 +62,24 @@ Result<void> Meta::set_acl(const Context& ctx, Ino ino, bool default_acl, const 
       ZEST_ASSIGN(change.id, s.acls.intern(s, change.stored));
     }
     bool outdated = false;
-    ZEST_TRY(s.run({ino}, [&](Txn& txn) -> Result<void> {
+    Attr after;
+    auto body = [&](Txn& txn) -> Result<void> {
       outdated = false;
       ZEST_ASSIGN(auto attr, txn.attr(ino));
       if (!attr) return fail(ENOENT);
       ZEST_TRY(check_set_acl(ctx, *attr, change));
       outdated = attr->mode != seen.mode;
-      Attr after = with_acl(ctx, *attr, change);
+      after = with_acl(ctx, *attr, change);
       if (outdated || after == *attr) return {};
       after.ctime = s.clock.now();
       txn.put_attr(ino, after);
       return {};
-    }));
+    };
+    auto settled = [&](Txn& txn) -> Result<bool> {
+      ZEST_ASSIGN(auto attr, txn.attr(ino));
+      return attr && attr->ctime == after.ctime;
+    };
+    ZEST_TRY(run_entries(s, {ino}, body, settled));
     if (outdated) continue;
     s.open_files.forget_attr(ino);
     return {};

@@ -1,7 +1,7 @@
 // BSD and POSIX locks (semantics.md section 9). They live in the database, so they hold between clients.
 #include <algorithm>
 
-#include "meta/state.h"
+#include "meta/ops/entries.h"
 
 namespace zest::meta {
 
@@ -38,7 +38,7 @@ void store(Txn& txn, const Key& key, Map locks) {
 }
 
 Result<void> flock_once(State& state, Ino ino, LockOwner me, LockType type) {
-  ZEST_TRY(state.run({ino}, [&](Txn& txn) -> Result<void> {
+  auto body = [&](Txn& txn) -> Result<void> {
     ZEST_TRY(type == LockType::kUnlock ? txn.want({{Key::flocks(ino)}})
                                        : check_inode(state, txn, ino, Key::flocks(ino)));
     ZEST_ASSIGN(auto held, txn.flocks(ino));
@@ -52,12 +52,20 @@ Result<void> flock_once(State& state, Ino ino, LockOwner me, LockType type) {
     }
     if (held != before) store(txn, Key::flocks(ino), std::move(held));
     return {};
-  }));
+  };
+  auto settled = [&](Txn& txn) -> Result<bool> {
+    ZEST_ASSIGN(auto held, txn.flocks(ino));
+    auto mine = held.find(me);
+    if (type == LockType::kUnlock) return mine == held.end();
+    return mine != held.end() && mine->second == (type == LockType::kWrite ? 'W' : 'R');
+  };
+  ZEST_TRY(run_entries(state, {ino}, body, settled));
   return {};
 }
 
 Result<void> setlk_once(State& state, Ino ino, LockOwner me, const PosixLock& lock) {
-  ZEST_TRY(state.run({ino}, [&](Txn& txn) -> Result<void> {
+  std::vector<PosixLock> mine;  // what this owner is to hold
+  auto body = [&](Txn& txn) -> Result<void> {
     ZEST_TRY(lock.type == LockType::kUnlock ? txn.want({{Key::plocks(ino)}})
                                             : check_inode(state, txn, ino, Key::plocks(ino)));
     ZEST_ASSIGN(auto held, txn.plocks(ino));
@@ -67,14 +75,19 @@ Result<void> setlk_once(State& state, Ino ino, LockOwner me, const PosixLock& lo
         if (owner != me && std::ranges::any_of(ranges, [&](auto& range) { return conflicts(range, lock); }))
           return fail(EAGAIN);
     }
-    auto mine = apply_posix_lock(held[me], lock);
+    mine = apply_posix_lock(held[me], lock);
     if (mine.empty())
       held.erase(me);
     else
-      held[me] = std::move(mine);
+      held[me] = mine;
     if (held != before) store(txn, Key::plocks(ino), std::move(held));
     return {};
-  }));
+  };
+  auto settled = [&](Txn& txn) -> Result<bool> {
+    ZEST_ASSIGN(auto held, txn.plocks(ino));
+    return held[me] == mine;
+  };
+  ZEST_TRY(run_entries(state, {ino}, body, settled));
   return {};
 }
 

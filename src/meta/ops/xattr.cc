@@ -1,6 +1,6 @@
 // Extended attributes (semantics.md 8.1). Which names a mount allows, and that the two ACL names are views of the ACL
 // ids, is for the layer above.
-#include "meta/state.h"
+#include "meta/ops/entries.h"
 
 namespace zest::meta {
 
@@ -30,7 +30,7 @@ Result<void> Meta::setxattr(const Context&, Ino ino, std::string_view name, std:
   if (value.size() > kMaxXattrValue) return fail(ERANGE);
   ZEST_TRY(s.writable());
   if (flags != 0 && flags != kXattrCreate && flags != kXattrReplace) return fail(EINVAL);
-  ZEST_TRY(s.run({ino}, [&](Txn& txn) -> Result<void> {
+  auto body = [&](Txn& txn) -> Result<void> {
     ZEST_TRY(txn.want({{Key::inode(ino)}, {Key::xattr(ino, name)}}));
     ZEST_TRY(check_changeable(txn, ino));
     ZEST_ASSIGN(auto old, txn.xattr(ino, name));
@@ -38,7 +38,12 @@ Result<void> Meta::setxattr(const Context&, Ino ino, std::string_view name, std:
     if (flags == kXattrReplace && !old) return fail(ENODATA);
     if (!old || *old != value) txn.put(Key::xattr(ino, name), std::string(value));
     return {};
-  }));
+  };
+  auto settled = [&](Txn& txn) -> Result<bool> {
+    ZEST_ASSIGN(auto now, txn.xattr(ino, name));
+    return now && *now == value;
+  };
+  ZEST_TRY(run_entries(s, {ino}, body, settled));
   return {};
 }
 
@@ -81,14 +86,19 @@ Result<void> Meta::removexattr(const Context&, Ino ino, std::string_view name) {
   if (is_special(ino)) return fail(EPERM);
   ZEST_TRY(check_xattr_name(name));
   ZEST_TRY(s.writable());
-  ZEST_TRY(s.run({ino}, [&](Txn& txn) -> Result<void> {
+  auto body = [&](Txn& txn) -> Result<void> {
     ZEST_TRY(txn.want({{Key::inode(ino)}, {Key::xattr(ino, name)}}));
     ZEST_ASSIGN(auto old, txn.xattr(ino, name));
     if (!old) return fail(ENODATA);
     ZEST_TRY(check_changeable(txn, ino));
     txn.erase(Key::xattr(ino, name));
     return {};
-  }));
+  };
+  auto settled = [&](Txn& txn) -> Result<bool> {
+    ZEST_ASSIGN(auto now, txn.xattr(ino, name));
+    return !now;
+  };
+  ZEST_TRY(run_entries(s, {ino}, body, settled));
   return {};
 }
 
