@@ -343,7 +343,7 @@ void ask_lock(fuse_req_t req, bool wait, Ask ask) {
   auto r = std::make_shared<Request>(req, wait ? Cancel::kAtOnce : Cancel::kNever);
   auto result = ask(*r, false);
   if (result || !wait || result.error().code != EAGAIN) return r->error(code_of(result));
-  if (!r->session().run_apart([r, ask] { r->error(code_of(ask(*r, true))); })) r->error(ENOLCK);
+  if (!r->session().run_apart(r, [r, ask] { r->error(code_of(ask(*r, true))); })) r->error(ENOLCK);
 }
 
 void setlk(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi, struct flock* lock, int sleep) {

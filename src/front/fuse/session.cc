@@ -132,7 +132,9 @@ void Session::spawn() {
 void Session::run() {
   std::unique_lock lock(mutex_);
   spawn();
-  ended_.wait(lock, [&] { return workers_ == 0 && apart_ == 0; });
+  ended_.wait(lock, [&] { return workers_ == 0; });
+  for (auto& request : apart_) request->cancel();  // nobody is there to grant what they wait for
+  ended_.wait(lock, [&] { return apart_.empty(); });
   finished_ = true;
 }
 
@@ -165,18 +167,18 @@ void Session::work() {
   if (--workers_ == 0) ended_.notify_all();
 }
 
-bool Session::run_apart(std::function<void()> task) {
+bool Session::run_apart(std::shared_ptr<Request> request, std::function<void()> task) {
   {
     std::lock_guard lock(mutex_);
-    if (apart_ >= kMaxApart) return false;
-    apart_++;
+    if (apart_.size() >= kMaxApart) return false;
+    apart_.insert(request);
   }
-  std::thread([this, task = std::move(task)]() mutable {
+  std::thread([this, request = std::move(request), task = std::move(task)] {
     name_this_thread("lock-wait");
     task();
-    task = nullptr;
     std::lock_guard lock(mutex_);
-    if (--apart_ == 0) ended_.notify_all();
+    apart_.erase(request);
+    if (apart_.empty()) ended_.notify_all();
   }).detach();
   return true;
 }

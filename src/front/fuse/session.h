@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -40,6 +41,7 @@ struct Options {
 
 class Notifier;
 class Interrupts;
+class Request;
 
 // The attributes that the kernel was told last, as a hash for each inode: opening a file only has to make the kernel
 // ask again when they have changed.
@@ -78,8 +80,9 @@ class Session {
   fuse_session* raw() { return session_; }
   Told& told() { return told_; }
 
-  // Runs a request that may wait for long on a thread of its own. False: too many wait already.
-  bool run_apart(std::function<void()> task);
+  // Runs a request that may wait for long on a thread of its own; it is cancelled when the mount ends. False: too many
+  // wait already.
+  bool run_apart(std::shared_ptr<Request> request, std::function<void()> task);
 
  private:
   Session(fs::FileSystem& fs, Options options);
@@ -93,7 +96,8 @@ class Session {
   std::unique_ptr<Interrupts> interrupts_;
   std::mutex mutex_;
   std::condition_variable ended_;
-  size_t workers_ = 0, idle_ = 0, apart_ = 0;
+  size_t workers_ = 0, idle_ = 0;
+  std::set<std::shared_ptr<Request>> apart_;
   std::atomic<bool> finished_{false};
 };
 
