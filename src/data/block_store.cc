@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <cstring>
 
 #include "base/log.h"
@@ -13,6 +15,9 @@ namespace {
 constexpr int64_t kSlowRequestUs = 10'000'000;
 constexpr uint32_t kSmallBlock = 128 << 10;  // below it a part costs the store as much as the whole
 constexpr int64_t kMemoryWaitMs = 2'000;
+// A block that one GET would take several times this long for is fetched in parts.
+constexpr int64_t kPartUs = 50'000, kMaxParts = 4;
+constexpr size_t kPart = 1 << 20, kRangeThreads = 16;
 
 int64_t now_us() {
   return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch())
@@ -58,7 +63,8 @@ BlockStore::BlockStore(object::Storage& storage, const Format& format, const Dat
       upload_slots_(options.max_uploads),
       downloads_("download", static_cast<size_t>(std::max(options.max_downloads, 1)), 1 << 20),
       prefetches_("prefetch", static_cast<size_t>(std::max(options.prefetch, 1)),
-                  static_cast<size_t>(std::max(4 * options.prefetch, 10))) {
+                  static_cast<size_t>(std::max(4 * options.prefetch, 10))),
+      ranges_("range", kRangeThreads, 1 << 20) {
   if (auto compression = object::parse_compression(format.compression)) compression_ = *compression;
   ranged_ = compression_ == object::Compression::kNone && format.encrypt_key.empty();
 }
@@ -69,6 +75,7 @@ void BlockStore::stop() {
   stopping_ = true;
   prefetches_.drain();
   downloads_.drain();
+  ranges_.drain();
 }
 
 std::string BlockStore::key(const BlockId& id) const { return block_key(format_, id.slice, id.index, id.bytes); }
@@ -131,15 +138,48 @@ Result<void> BlockStore::get_range(const BlockId& id, uint32_t offset, std::span
     return fail(EIO, fmt::format("{}: {} bytes at {} expected, got {}", name, into.size(), offset, *got));
   }
   stats_.object_get_bytes += *got;
+  if (into.size() >= kPart) {
+    auto per_mib = took * (1 << 20) / static_cast<int64_t>(into.size());
+    us_per_mib_ = (us_per_mib_ * 3 + per_mib) / 4;
+  }
   return {};
 }
 
-Result<BufferPtr> BlockStore::get_block(const BlockId& id, BufferPtr into) {
+size_t BlockStore::parts_for(size_t bytes) const {
+  auto expected_us = us_per_mib_ * static_cast<int64_t>(bytes) / (1 << 20);
+  auto parts = std::min<int64_t>(expected_us / kPartUs, static_cast<int64_t>(bytes / kPart));
+  return static_cast<size_t>(std::clamp<int64_t>(parts, 1, kMaxParts));
+}
+
+Result<void> BlockStore::get_parts(const BlockId& id, std::span<char> into) {
+  size_t parts = parts_for(into.size());
+  if (parts == 1) return get_range(id, 0, into);
+  std::mutex mutex;
+  std::condition_variable ended;
+  size_t running = parts - 1;
+  Result<void> outcome;
+  size_t each = (into.size() + parts - 1) / parts;
+  for (size_t i = 1; i < parts; i++) {
+    auto part = into.subspan(i * each, std::min(each, into.size() - i * each));
+    ranges_.submit([&, part, i, each] {
+      auto got = get_range(id, static_cast<uint32_t>(i * each), part);
+      std::lock_guard lock(mutex);
+      if (!got && outcome) outcome = std::move(got);
+      if (--running == 0) ended.notify_all();
+    });
+  }
+  auto mine = get_range(id, 0, into.first(each));
+  std::unique_lock lock(mutex);
+  ended.wait(lock, [&] { return running == 0; });
+  return mine ? outcome : mine;
+}
+
+Result<BufferPtr> BlockStore::get_block(const BlockId& id, BufferPtr into, bool awaited) {
   if (!into) into = take_memory(id.bytes, kMemoryWaitMs);
   if (!into) return fail(ENOMEM, Fault::kUnavailable, "no memory to read " + key(id));
   std::span<char> room(into->data(), id.bytes);
   if (compression_ == object::Compression::kNone) {
-    ZEST_TRY(get_range(id, 0, room));
+    ZEST_TRY(awaited && ranged_ ? get_parts(id, room) : get_range(id, 0, room));
   } else {
     auto bound = object::compress_bound(compression_, id.bytes);
     auto hold = pool_.budget().take(static_cast<int64_t>(bound), kMemoryWaitMs);
@@ -168,8 +208,8 @@ void BlockStore::keep(const BlockId& id, const BufferPtr& data, bool force, bool
   cache_->put(id, data, wait);
 }
 
-Result<BufferPtr> BlockStore::run(const FetchPtr& fetch, BufferPtr into, bool force_cache) {
-  auto block = get_block(fetch->id(), std::move(into));
+Result<BufferPtr> BlockStore::run(const FetchPtr& fetch, BufferPtr into, bool force_cache, bool awaited) {
+  auto block = get_block(fetch->id(), std::move(into), awaited);
   if (block)
     keep(fetch->id(), *block, force_cache, force_cache);
   else
@@ -215,7 +255,7 @@ Result<void> BlockStore::read(const BlockId& id, uint32_t offset, std::span<char
       fetch->finish(fail(ENOMEM, Fault::kUnavailable, "no memory to read " + key(id)));
       return get_range(id, offset, into);
     }
-    block = run(fetch, std::move(memory), false);
+    block = run(fetch, std::move(memory), false, true);
   } else {
     block = fetch->wait(cancelled);
     if (!block && block.error().code == ENOMEM && ranged_) return get_range(id, offset, into);
@@ -232,7 +272,7 @@ void BlockStore::promote(const BlockId& id) {
   bool queued = prefetches_.try_submit([this, fetch, id] {
     if (!fetch->claim()) return;
     if (auto memory = stopping_ ? nullptr : pool_.try_get(id.bytes, pool_.budget().limit() / 4)) {
-      (void)run(fetch, std::move(memory), true);
+      (void)run(fetch, std::move(memory), true, false);
     } else {
       fetches_.forget(*fetch);
       fetch->finish(fail(ENOMEM, Fault::kUnavailable, "no memory to fetch ahead"));
@@ -252,7 +292,7 @@ FetchPtr BlockStore::read_ahead(const BlockId& id, int64_t reserve) {
   if (!memory) return nullptr;
   auto fetch = fetches_.join(id);
   bool queued = downloads_.try_submit([this, fetch, memory = std::move(memory)]() mutable {
-    if (fetch->claim()) (void)run(fetch, std::move(memory), false);
+    if (fetch->claim()) (void)run(fetch, std::move(memory), false, false);
     memory = nullptr;
   });
   if (!queued) return nullptr;
@@ -262,7 +302,7 @@ FetchPtr BlockStore::read_ahead(const BlockId& id, int64_t reserve) {
 Result<void> BlockStore::warm(const BlockId& id) {
   if (!cache_ || cache_->contains(id)) return {};
   auto fetch = fetches_.join(id);
-  auto block = fetch->claim() ? run(fetch, nullptr, true) : fetch->wait(nullptr);
+  auto block = fetch->claim() ? run(fetch, nullptr, true, false) : fetch->wait(nullptr);
   if (!block) return fail(std::move(block.error()));
   if (!cache_->contains(id)) keep(id, *block, true, true);  // fetched for somebody else, who need not keep it
   return {};

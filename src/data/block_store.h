@@ -81,9 +81,13 @@ class BlockStore {
  private:
   BufferPtr take_memory(size_t bytes, int64_t timeout_ms);
   Result<void> get_range(const BlockId& id, uint32_t offset, std::span<char> into);
-  Result<BufferPtr> get_block(const BlockId& id, BufferPtr into);
+  // The whole block, in parts at once when one GET of it takes long.
+  Result<void> get_parts(const BlockId& id, std::span<char> into);
+  size_t parts_for(size_t bytes) const;
+  Result<BufferPtr> get_block(const BlockId& id, BufferPtr into, bool awaited);
   // For the claimer: does the GET, keeps it in the cache, tells everybody.
-  Result<BufferPtr> run(const FetchPtr& fetch, BufferPtr into, bool force_cache);
+  // awaited: a reader waits for it now.
+  Result<BufferPtr> run(const FetchPtr& fetch, BufferPtr into, bool force_cache, bool awaited);
   void promote(const BlockId& id);
   void keep(const BlockId& id, const BufferPtr& data, bool force, bool wait);
 
@@ -101,7 +105,8 @@ class BlockStore {
   Slots upload_slots_;
   std::function<void()> relief_;
   std::atomic<bool> stopping_{false};
-  ThreadPool downloads_, prefetches_;
+  std::atomic<int64_t> us_per_mib_{0};  // of one large GET, smoothed
+  ThreadPool downloads_, prefetches_, ranges_;
 };
 
 }  // namespace zest::data

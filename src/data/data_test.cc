@@ -618,5 +618,36 @@ TEST(Data, CancelledReadsEnd) {
   EXPECT_EQ(code_of(v.data->read(*handle, 1000, 0, std::span(into), &cancelled)), EINTR);
 }
 
+TEST(Data, BlocksOfASlowStoreAreFetchedInParts) {
+  Volume v(Volume::small(), "none", 4096);
+  Ino ino = v.create("f");
+  auto text = pattern(16 << 20, 1);
+  ASSERT_TRUE(v.write(ino, 0, text));
+  ASSERT_TRUE(v.data->flush(ino, nullptr));
+  v.faults->delay(Faults::kGet, 1000);
+  auto before = v.faults->count(Faults::kGet);
+  EXPECT_EQ(*v.read(ino, 4 << 20, 4 << 20), text.substr(4 << 20, 4 << 20));
+  EXPECT_EQ(v.faults->count(Faults::kGet) - before, 1u);  // nothing is known of the store yet
+  before = v.faults->count(Faults::kGet);
+  EXPECT_EQ(*v.read(ino, 12 << 20, 4 << 20), text.substr(12 << 20, 4 << 20));
+  EXPECT_EQ(v.faults->count(Faults::kGet) - before, 4u);
+}
+
+TEST(Data, WritebackUploadsItselfWhenTheDiskIsFull) {
+  testing::Folder folder;
+  auto options = with_disk(folder);
+  options.writeback = true;
+  options.upload_delay_ms = 3'600'000;
+  options.cache.free_space_ratio = 1.0;  // no disk has that much room
+  Volume v(options);
+  Ino ino = v.create("f");
+  auto text = pattern(200'000, 3);
+  ASSERT_TRUE(v.write(ino, 0, text));
+  ASSERT_TRUE(v.data->flush(ino, nullptr));
+  EXPECT_EQ(v.objects(), 4u);
+  EXPECT_EQ(v.data->stats().staged_blocks, 0u);
+  EXPECT_EQ(*v.read(ino, 0, 200'000), text);
+}
+
 }  // namespace
 }  // namespace zest::data
