@@ -217,6 +217,24 @@ TEST(SqliteSchema, ColumnsAndTablesOfOtherVersionsAreTolerated) {
   EXPECT_EQ(std::get<Attr>(*get(*fresh, Key::inode(Ino{2}))).tier, 3);
 }
 
+TEST(SqliteSchema, AVolumeOfAnOldClientIsCompleted) {
+  std::string url = fresh_sqlite_url(), path = path_of(url);
+  {
+    auto engine = open_prepared(url);
+    Attr attr;
+    attr.length = 77;
+    ASSERT_TRUE(put(*engine, Key::inode(Ino{2}), attr));
+  }
+  std::string old = "DROP TABLE jfs_acl; DROP TABLE jfs_detached_node; DROP TABLE jfs_dir_stats;";
+  for (std::string column : {"atimensec", "mtimensec", "ctimensec", "access_acl_id", "default_acl_id"})
+    old += "ALTER TABLE jfs_node DROP COLUMN " + column + ";";
+  sqlite(path, old);
+  auto engine = open(url);
+  ASSERT_TRUE(add_one(*engine, Ino{2}));
+  EXPECT_EQ(std::get<Attr>(get(*engine, Key::inode(Ino{2})).value_or(Value(Attr{}))).length, 78u);
+  EXPECT_TRUE(put(*engine, Key::dir_stat(Ino{1}), DirStat{}));
+}
+
 TEST(SqliteSchema, TheRecordsOfTheFormat) {
   std::string url = fresh_sqlite_url(), path = path_of(url);
   auto engine = open_prepared(url);

@@ -141,7 +141,13 @@ class Mount:
         subprocess.run(["umount", "-l", self.point], capture_output=True)
 
     def umount(self):
-        run(self.binary, "umount", self.point)
+        end = time.monotonic() + PATIENCE
+        while True:  # the kernel may still be letting go of a file that was just closed
+            done = run(self.binary, "umount", self.point, check=False)
+            if done.returncode == 0:
+                break
+            assert "busy" in done.stderr and time.monotonic() < end, done.stdout + done.stderr
+            time.sleep(0.2)
         self.process.wait(PATIENCE)
         assert self.process.returncode == 0, f"mount ended with {self.process.returncode}:\n{self.log_text()}"
 

@@ -190,6 +190,20 @@ std::string tier_addition(Dialect dialect, const std::string& prefix) {
                      quoted(dialect, "tier_id"), type_name(dialect, kI32));
 }
 
+std::vector<std::pair<std::string, std::string>> late_columns(Dialect dialect, const std::string& prefix) {
+  std::vector<std::pair<std::string, std::string>> out;
+  for (const auto& def : tables()) {
+    if (std::string_view(def.name) != "node") continue;
+    for (const auto& column : def.columns) {
+      const std::string_view name = column.name;
+      if (!name.ends_with("timensec") && !name.ends_with("_acl_id")) continue;
+      out.emplace_back(name, fmt::format("ALTER TABLE {} ADD {} {} {}", quoted(dialect, table_name(prefix, "node")),
+                                         quoted(dialect, name), type_name(dialect, column.type), column.more));
+    }
+  }
+  return out;
+}
+
 const std::vector<const char*>& all_tables() {
   static const std::vector<const char*> names{"setting",          "counter",       "edge",    "node",
                                               "symlink",          "xattr",         "chunk",   "chunk_ref",

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "meta/engine/sql/statement.h"
@@ -67,6 +68,8 @@ std::string table_name(const std::string& prefix, std::string_view table);  // "
 std::vector<std::string> creation(Dialect dialect, const std::string& prefix);
 std::vector<std::string> user_quota_creation(Dialect dialect, const std::string& prefix);
 std::string tier_addition(Dialect dialect, const std::string& prefix);
+// Columns of `node` that volumes of the first releases lack: name, and the statement that adds it.
+std::vector<std::pair<std::string, std::string>> late_columns(Dialect dialect, const std::string& prefix);
 // Every table that a volume may have.
 const std::vector<const char*>& all_tables();
 

@@ -114,6 +114,21 @@ Result<bool> Database::has_column(Connection& connection, const std::string& tab
   return !rows.empty() && rows.integer(0, 0) > 0;
 }
 
+// A volume of an old client lacks the tables and columns that came later.
+Result<void> Database::complete(Connection& connection) {
+  ZEST_ASSIGN(bool tables, has_column(connection, table_name(config_.table_prefix, "acl"), "id"));
+  if (!tables)
+    for (const auto& statement : creation(dialect(), config_.table_prefix)) ZEST_TRY(connection.define(statement));
+  const std::string node = table_name(config_.table_prefix, "node");
+  ZEST_ASSIGN(bool columns, has_column(connection, node, "default_acl_id"));
+  if (columns) return {};
+  for (const auto& [column, statement] : late_columns(dialect(), config_.table_prefix)) {
+    ZEST_ASSIGN(bool there, has_column(connection, node, column));
+    if (!there) ZEST_TRY(connection.define(statement));
+  }
+  return {};
+}
+
 Result<Schema> Database::look() {
   auto connection = take(false);
   if (!connection && connection.error().code == ENOENT) return Schema{};
@@ -122,10 +137,7 @@ Result<Schema> Database::look() {
   Schema schema;
   ZEST_ASSIGN(schema.volume, has_column(*lease, table_name(config_.table_prefix, "setting"), "value"));
   if (!schema.volume) return schema;
-  // A volume of an old client lacks the tables that came later.
-  ZEST_ASSIGN(bool complete, has_column(*lease, table_name(config_.table_prefix, "acl"), "id"));
-  if (!complete && !config_.read_only)
-    for (const auto& statement : creation(dialect(), config_.table_prefix)) ZEST_TRY(lease->define(statement));
+  if (!config_.read_only) ZEST_TRY(complete(*lease));
   ZEST_ASSIGN(schema.tier, has_column(*lease, table_name(config_.table_prefix, "node"), "tier_id"));
   ZEST_ASSIGN(schema.user_quota, has_column(*lease, table_name(config_.table_prefix, "user_group_quota"), "qkey"));
   return schema;

@@ -40,6 +40,7 @@ class Database {
   Result<std::unique_ptr<Connection>> take(bool create);
   void give_back(std::unique_ptr<Connection> connection);
   Result<Schema> look();
+  Result<void> complete(Connection& connection);
   Result<bool> has_column(Connection& connection, const std::string& table, const std::string& column);
 
   const std::unique_ptr<Driver> driver_;
