@@ -14,6 +14,8 @@ Runner setup_dump(CLI::App&);
 Runner setup_load(CLI::App&);
 Runner setup_version(CLI::App&);
 Runner setup_status(CLI::App&);
+Runner setup_stats(CLI::App&);
+Runner setup_profile(CLI::App&);
 Runner setup_info(CLI::App&);
 Runner setup_summary(CLI::App&);
 Runner setup_bench(CLI::App&);
@@ -43,6 +45,9 @@ static constexpr Command kCommands[] = {
     {"version", "ADMIN", "print the version", "", setup_version},
     {"status", "INSPECTOR", "show settings, sessions and usage of a volume", "[command options] META-URL",
      setup_status},
+    {"stats", "INSPECTOR", "show what a mount does, live", "[command options] MOUNTPOINT", setup_stats},
+    {"profile", "INSPECTOR", "add up the access log by operation", "[command options] MOUNTPOINT|LOGFILE",
+     setup_profile},
     {"info", "INSPECTOR", "show inode, size, paths and objects of files", "[command options] PATH|INODE...",
      setup_info},
     {"summary", "INSPECTOR", "show what takes the space below a directory", "[command options] PATH", setup_summary},
