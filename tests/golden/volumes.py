@@ -126,9 +126,21 @@ def crashed(kind):
     mounted.umount()
 
 
+def etcd(kind):
+    """The keys of an etcd volume, in the memory of one mount."""
+    folder = unpack(kind)
+    mounted = zest.Mount(f"memkv://golden?load={folder}/kvs.json", os.path.join(folder, "mnt"), "--bucket", f"{folder}/bucket/",
+                         "--cache-dir", os.path.join(folder, "cache"), "--enable-xattr")
+    verify(mounted.point, os.path.join(folder, "manifest.json"))
+    with open(mounted.path("zest-probe"), "wb") as file:
+        file.write(b"x" * 5_000_000)
+    os.unlink(mounted.path("zest-probe"))
+    mounted.umount()
+
+
 def main():
     kind = sys.argv.pop(1)
-    special = {"sqlite-trash": trash, "sqlite-crashed": crashed}.get(kind, plain)
+    special = {"sqlite-trash": trash, "sqlite-crashed": crashed, "etcd-plain": etcd}.get(kind, plain)
 
     def case():
         special(kind)

@@ -14,7 +14,7 @@ rename_ctime = {}
 utimensat = {}
 utime_now = {}
 [settings]
-naptime = 0.2
+naptime = 0.01
 allow_remount = false
 [dummy_auth]
 entries = [ ["nobody", "nogroup"], ["daemon", "daemon"] ]
