@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import select
 import signal
 import struct
 import subprocess
@@ -16,17 +17,23 @@ main = Once()
 # A process that obeys lines on its stdin: what it did goes to stdout.
 OBEDIENT = """
 import fcntl, os, signal, struct, sys
-signal.signal(signal.SIGUSR1, lambda *a: (_ for _ in ()).throw(InterruptedError(4, "signal")))
+waiting = False
+def on_signal(*ignored):
+    if waiting: raise InterruptedError(4, "signal")
+signal.signal(signal.SIGUSR1, on_signal)
 fds = {}
 for line in sys.stdin:
     command, *rest = line.split()
     try:
+        waiting = True
         if command == "open": fds[rest[0]] = os.open(rest[1], os.O_RDWR)
         elif command == "close": os.close(fds.pop(rest[0]))
         elif command == "flock": fcntl.flock(fds[rest[0]], int(rest[1]))
         elif command == "lockf": fcntl.lockf(fds[rest[0]], int(rest[1]), int(rest[2]), int(rest[3]))
+        waiting = False
         print("ok", flush=True)
     except OSError as error:
+        waiting = False
         print(error.errno, flush=True)
 """
 
@@ -46,6 +53,11 @@ class Process:
     def do(self, *command):
         self.send(*command)
         return self.answer()
+
+    def interrupted(self):
+        """Sends a signal; is there an answer?"""
+        self.child.send_signal(signal.SIGUSR1)
+        return select.select([self.child.stdout], [], [], 0.2)[0]
 
     def end(self):
         self.child.stdin.close()
@@ -156,8 +168,7 @@ def waiting_for_a_lock():
         assert b.answer() == "ok", kind
         # a signal ends the waiting
         a.send(*command, EX, *more)
-        time.sleep(0.3)
-        a.child.send_signal(signal.SIGUSR1)
+        zest.wait_until(lambda: a.interrupted(), "a signal ends the waiting")
         assert a.answer() == "4", kind
         assert b.do(*command, UN, *more) == "ok"
         assert a.do(*command, EX | NB, *more) == "ok", "what was given up is not held"
