@@ -85,6 +85,12 @@ def read_file(path):
         return file.read()
 
 
+def metadata():
+    """The database to test on: ZEST_POSIX_META is redis, postgres, mariadb, or nothing for SQLite."""
+    kind = os.environ.get("ZEST_POSIX_META")
+    return getattr(zest, kind + "_server")()[0] if kind else None
+
+
 class Once:
     """One mount for all cases of a program, made when first asked for."""
 
@@ -94,7 +100,7 @@ class Once:
 
     def dir(self, name, mode=0o755):
         if not self.mount:
-            self.volume = zest.Volume(*self.format_options)
+            self.volume = zest.Volume(*self.format_options, meta=metadata())
             self.mount = self.volume.mount(*self.mount_options)
         path = self.mount.path(name)
         os.mkdir(path)
