@@ -140,11 +140,7 @@ Result<void> Deleter::delete_file_data(State& state, Ino ino, uint64_t length) {
     if (!busy_.insert(ino).second) return {};
   }
   auto all = [&]() -> Result<void> {
-    std::set<ChunkIndex> chunks;
-    ZEST_TRY(state.engine->scan(Table::kChunks, raw(ino), [&](const Key& key, const Value&) {
-      chunks.insert(static_cast<ChunkIndex>(key.b));
-      return true;
-    }));
+    ZEST_ASSIGN(auto chunks, state.engine->chunks_of(ino, length));
     for (ChunkIndex chunk : chunks) ZEST_TRY(delete_chunk(state, ino, chunk));
     return erase(state, Key::del_file(ino, length));
   };

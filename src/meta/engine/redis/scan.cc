@@ -136,41 +136,59 @@ Result<void> Scanner::entries() {
   });
 }
 
-Result<void> Scanner::chunks(const std::string& of) {
+Result<void> Scanner::chunk_keys(const std::string& pattern,
+                                 const std::function<Result<void>(const std::vector<Key>&)>& page) {
   const std::string letters = layout_.key("c");
-  return pages("SCAN", "", letters + (of.empty() ? "[0-9]*" : of) + "_[0-9]*", [&](Strings& names) -> Result<void> {
+  return pages("SCAN", "", letters + pattern, [&](Strings& names) -> Result<void> {
     std::set<Key> keys;
     for (const auto& name : names) {
       uint64_t ino, index;
       if (parse_pair(std::string_view(name).substr(letters.size()), '_', ino, index) && index <= UINT32_MAX)
         keys.insert(Key::chunk(Ino{ino}, static_cast<ChunkIndex>(index)));
     }
-    return give_all({keys.begin(), keys.end()});
+    return page({keys.begin(), keys.end()});
   });
 }
 
-// There is no list of a file's chunks, and looking through all keys of a volume for one file's would not do. So their
-// keys are tried in growing steps: up to the file's length, then as far again as the last one found.
-Result<void> Scanner::chunks_of(uint64_t ino) {
-  ZEST_ASSIGN(auto reply, call({"GET", layout_.key("i", ino)}));
-  uint64_t until = 16;
-  if (auto attr = decode_attr(reply.text); reply.is_bulk() && attr)
-    until = std::max(until, (attr->length + kChunkSize - 1) / kChunkSize);
-  constexpr uint64_t kStep = 512;
-  // A sparse giant has more possible keys than the volume has keys: there it is quicker to look through those.
-  constexpr uint64_t kMostTried = 16'384;
-  if (until > kMostTried) return chunks(std::to_string(ino));
-  for (uint64_t at = 0; at < until && !stop_;) {
+Result<void> Scanner::chunks() {
+  return chunk_keys("[0-9]*_[0-9]*", [this](const std::vector<Key>& keys) { return give_all(keys); });
+}
+
+// There is no list of a file's chunks, and looking through all keys of a volume for those of one file is dear. So their
+// keys are tried: up to the file's length, then as far again as the last one found. Only where that would be too many,
+// all keys are looked through.
+Result<std::vector<ChunkIndex>> Scanner::chunks_of(uint64_t ino, uint64_t length) {
+  constexpr uint64_t kFirst = 16, kStep = 1000, kTried = 20'000;
+  std::set<ChunkIndex> out;
+  uint64_t until = std::max(kFirst, (length + kChunkSize - 1) / kChunkSize);
+  if (until > kTried) {
+    ZEST_TRY(chunk_keys(std::to_string(ino) + "_[0-9]*", [&](const std::vector<Key>& keys) -> Result<void> {
+      for (const auto& key : keys) out.insert(static_cast<ChunkIndex>(key.b));
+      return {};
+    }));
+    return std::vector<ChunkIndex>(out.begin(), out.end());
+  }
+  for (uint64_t at = 0; at < until;) {
     uint64_t end = std::min(until, at + kStep);
     std::vector<Strings> commands;
     for (uint64_t i = at; i < end; i++) commands.push_back({"EXISTS", layout_.chunk_key(ino, i)});
     ZEST_ASSIGN(auto found, pipeline(commands));
-    std::vector<Key> keys;
     for (uint64_t i = at; i < end; i++)
-      if (found[i - at].integer > 0) keys.push_back(Key::chunk(Ino{ino}, static_cast<ChunkIndex>(i)));
-    ZEST_TRY(give_all(keys));
-    if (!keys.empty()) until = std::max(until, 2 * keys.back().b + 2);
+      if (found[i - at].integer > 0) out.insert(static_cast<ChunkIndex>(i));
+    if (!out.empty()) until = std::max(until, 2 * uint64_t{*out.rbegin()} + 2);
     at = end;
+  }
+  return std::vector<ChunkIndex>(out.begin(), out.end());
+}
+
+Result<void> Scanner::chunks_within(uint64_t ino) {
+  ZEST_ASSIGN(auto reply, call({"GET", layout_.key("i", ino)}));
+  auto attr = decode_attr(reply.text);
+  ZEST_ASSIGN(auto indices, chunks_of(ino, reply.is_bulk() && attr ? attr->length : UINT64_MAX - kChunkSize));
+  for (size_t at = 0; at < indices.size() && !stop_;) {
+    std::vector<Key> keys;
+    for (; at < indices.size() && keys.size() < 500; at++) keys.push_back(Key::chunk(Ino{ino}, indices[at]));
+    ZEST_TRY(give_all(keys));
   }
   return {};
 }
@@ -277,7 +295,7 @@ Result<void> Scanner::run(Table table, uint64_t within) {
   switch (table) {
     case Table::kInodes: return keyed("i", Kind::kInode);
     case Table::kEntries: return entries();
-    case Table::kChunks: return within ? chunks_of(within) : chunks();
+    case Table::kChunks: return within ? chunks_within(within) : chunks();
     case Table::kSymlinks: return keyed("s", Kind::kSymlink);
     case Table::kXattrTable: return xattrs(within);
     case Table::kDirStats: return multi_part("dirUsedSpace", Kind::kDirStat);

@@ -12,8 +12,10 @@ using Each = std::function<bool(const Key&, const Value&)>;
 
 class Scanner {
  public:
-  Scanner(Client& client, const Layout& layout, const Each& each) : client_(client), layout_(layout), each_(each) {}
+  Scanner(Client& client, const Layout& layout, Each each)
+      : client_(client), layout_(layout), each_(std::move(each)) {}
   Result<void> run(Table table, uint64_t within);
+  Result<std::vector<ChunkIndex>> chunks_of(uint64_t ino, uint64_t length);
 
  private:
   using Strings = std::vector<std::string>;
@@ -34,8 +36,9 @@ class Scanner {
   Result<void> give(const Key& key, std::vector<Raw> raws);
 
   Result<void> entries();
-  Result<void> chunks(const std::string& of = {});  // of: only this inode
-  Result<void> chunks_of(uint64_t ino);
+  Result<void> chunks();
+  Result<void> chunks_within(uint64_t ino);
+  Result<void> chunk_keys(const std::string& pattern, const std::function<Result<void>(const std::vector<Key>&)>& page);
   Result<void> xattrs(uint64_t within);
   Result<void> xattrs_of(uint64_t ino);
   Result<void> sustained(uint64_t within);
@@ -47,7 +50,7 @@ class Scanner {
 
   Client& client_;
   const Layout& layout_;
-  const Each& each_;
+  const Each each_;
   bool stop_ = false;
 };
 
