@@ -12,8 +12,7 @@ using Each = std::function<bool(const Key&, const Value&)>;
 
 class Scanner {
  public:
-  Scanner(Client& client, const Layout& layout, Each each)
-      : client_(client), layout_(layout), each_(std::move(each)) {}
+  Scanner(Client& client, const Layout& layout, Each each) : client_(client), layout_(layout), each_(std::move(each)) {}
   Result<void> run(Table table, uint64_t within);
   Result<std::vector<ChunkIndex>> chunks_of(uint64_t ino, uint64_t length);
 
