@@ -205,9 +205,16 @@ Result<void> Stream::read_some(std::string& out, int64_t timeout_ms) {
   }
 }
 
-bool Stream::stale() const {
+bool Stream::stale() {
   pollfd p{fd_, POLLIN, 0};
-  return ::poll(&p, 1, 0) > 0;
+  if (::poll(&p, 1, 0) <= 0) return false;
+  if (!ssl_) return true;
+  // what came may be TLS's own: session tickets follow the handshake
+  std::lock_guard lock(tls_mutex_);
+  ERR_clear_error();
+  char byte;
+  int n = SSL_peek(ssl_, &byte, 1);
+  return n > 0 || SSL_get_error(ssl_, n) != SSL_ERROR_WANT_READ;
 }
 
 void Stream::shut_down() { ::shutdown(fd_, SHUT_RDWR); }

@@ -24,7 +24,7 @@ class Stream {
   // At least one byte appended to `out`; an error at the end of the stream or when none came in time.
   Result<void> read_some(std::string& out, int64_t timeout_ms);
   // Has the other side hung up (or sent something that nobody waits for)? Does not wait.
-  bool stale() const;
+  bool stale();
   // Ends pending reads and writes of other threads.
   void shut_down();
 
