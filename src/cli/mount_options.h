@@ -24,7 +24,7 @@ struct MountOptions {
   std::vector<std::string> args;  // META-URL MOUNTPOINT
   // itself
   bool background = false, foreground = false, no_syslog = false, force = false, update_fstab = false;
-  bool no_huge_pages = false, hide_internal = false, supervised = false;
+  bool no_huge_pages = false, hide_internal = false;
   std::string log_file;
   // FUSE
   bool enable_xattr = false, enable_cap = false, enable_selinux = false, enable_ioctl = false, prefix_internal = false;

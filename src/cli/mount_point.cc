@@ -101,11 +101,6 @@ bool is_mount_point(const std::string& path) {
   return false;
 }
 
-bool mount_answers(const std::string& path, int64_t timeout_ms) {
-  auto looked = look_at(path, timeout_ms);
-  return looked.code == 0 && looked.ino == 1 && is_mount_point(path);
-}
-
 Result<void> prepare_mount_point(const std::string& path, bool force) {
   if (path.starts_with("/dev/fd/")) return {};  // opened by whoever starts us
   if (path == "/") return fail(EINVAL, "should not mount on the root directory");

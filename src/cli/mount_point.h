@@ -10,8 +10,6 @@ namespace zest::cli {
 // Makes the mount point if it is missing (0777) and takes a broken mount away. Errors for people: the root directory,
 // no directory, no permission, busy.
 Result<void> prepare_mount_point(const std::string& path, bool force);
-// Is a volume mounted there that answers? Waits at most `timeout_ms`.
-bool mount_answers(const std::string& path, int64_t timeout_ms);
 bool is_mount_point(const std::string& path);
 // As root directly, else through fusermount3. `lazy`: also while files are open there.
 Result<void> unmount(const std::string& path, bool lazy);

@@ -97,6 +97,7 @@ class Service {
   std::unique_ptr<data::Data> data_;
   std::unique_ptr<fs::FileSystem> fs_;
   std::unique_ptr<fuse::Session> session_;
+  std::atomic<fs::FileSystem*> live_{nullptr};  // for events, which come on threads of the metadata
 };
 
 Result<void> Service::open() {
@@ -131,10 +132,14 @@ void Service::listen_to_events() {
   };
   events.inode_changed = [this](Ino ino) {
     data_->invalidate(ino, 0, kMaxFileSize);
-    if (fs_ && fs_->client_cache()) fs_->client_cache()->forget_inode(ino, 0, 0);
+    auto* fs = live_.load();
+    auto* cache = fs ? fs->client_cache() : nullptr;
+    if (cache) cache->forget_inode(ino, 0, 0);
   };
   events.entry_changed = [this](Ino parent, const std::string& name) {
-    if (fs_ && fs_->client_cache()) fs_->client_cache()->forget_entry(parent, name);
+    auto* fs = live_.load();
+    auto* cache = fs ? fs->client_cache() : nullptr;
+    if (cache) cache->forget_entry(parent, name);
   };
   meta_->set_events(std::move(events));
 }
@@ -150,17 +155,18 @@ Result<void> Service::mount() {
   fs.dont_mask = format_.enable_acl || fuse.umask != 0xFFFF;
   fs_ = std::make_unique<fs::FileSystem>(*meta_, *data_, system_clock(), fs);
   ZEST_ASSIGN(session_, fuse::Session::mount(*fs_, fuse));
+  live_ = fs_.get();
   return {};
 }
 
 Result<void> Service::close() {
-  session_.reset();
   Result<void> result;
   if (data_) result = data_->flush_all();
-  fs_.reset();
-  // Ending the session ends the jobs that work on data, so it comes before the data layer's end.
+  // Ending the session ends its jobs, which work on data and tell of changes: what they use outlives it.
   if (meta_)
     if (auto closed = meta_->close_session(); !closed && result) result = std::move(closed);
+  session_.reset();
+  fs_.reset();
   if (data_)
     if (auto closed = data_->close(); !closed && result) result = std::move(closed);
   if (meta_) meta_->set_data_hooks(nullptr);

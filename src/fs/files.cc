@@ -127,7 +127,8 @@ Result<size_t> FileSystem::do_write(const Context& context, Ino ino, uint64_t fh
   if (!result) return fail(as_handle_error(std::move(result.error())));
   wrote(open, offset + bytes.size());
   // The client put the pages where it thought the end was.
-  if (offset != asked && cache_) cache_->forget_inode(ino, static_cast<int64_t>(std::min(offset, asked)), 0);
+  if (auto* cache = client_cache(); cache && offset != asked)
+    cache->forget_inode(ino, static_cast<int64_t>(std::min(offset, asked)), 0);
   return bytes.size();
 }
 

@@ -99,7 +99,7 @@ class FileSystem {
   FileSystem(const FileSystem&) = delete;
 
   void set_client_cache(ClientCache* cache) { cache_ = cache; }
-  ClientCache* client_cache() const { return cache_; }
+  ClientCache* client_cache() const { return cache_.load(); }
 
   // --- names ---
   Result<EntryAttr> lookup(const Context&, Ino parent, std::string_view name);
@@ -225,7 +225,7 @@ class FileSystem {
   const Clock& clock_;
   const Options options_;
   const bool acl_;  // as of the mount: the kernel learns it only then
-  ClientCache* cache_ = nullptr;
+  std::atomic<ClientCache*> cache_{nullptr};
   std::unique_ptr<HandleTable> handles_;
   std::unique_ptr<AccessLog> log_;
   std::unique_ptr<OpStats> stats_;
