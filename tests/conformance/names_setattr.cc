@@ -169,6 +169,17 @@ TEST_P(Setattr, entries_of_the_trash_are_fixed) {
   EXPECT_ERRNO(EPERM, chmod(root_, hour_dir(), 0700));
 }
 
+TEST_P(Setattr, file_that_went_to_the_trash_while_open) {
+  auto made = meta_->create(root_, kRootIno, "f", 0644, 0, true, 2);
+  ASSERT_OK(made);
+  const Ino file = made->entry.ino;
+  ASSERT_OK(meta_->unlink(root_, kRootIno, "f"));
+  ASSERT_EQ(attr(file).parent, hour_dir());
+  EXPECT_OK(chmod(root_, file, 0600));
+  EXPECT_OK(meta_->close(file));
+  EXPECT_ERRNO(EPERM, chmod(root_, file, 0640));
+}
+
 TEST_P(Setattr, chmod_changes_the_access_rule) {
   const Context alice = user(1000, 100);
   const Ino file = mkfile(kRootIno, "f", 0640, alice);

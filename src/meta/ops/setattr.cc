@@ -146,7 +146,8 @@ Result<Attr> Meta::setattr(const Context& ctx, Ino ino_in, uint32_t set, const A
   auto body = [&](Txn& txn) -> Result<void> {
     ZEST_ASSIGN(auto stored, txn.attr(ino));
     if (!stored) return fail(ENOENT);
-    if (stored->in_trash()) return fail(EPERM);
+    // A file that went to the trash while open here is still the one that its users have.
+    if (stored->in_trash() && !state.open_files.is_open(ino)) return fail(EPERM);
     before = *stored;
     const Time now = state.clock.now();
     Update update{ctx, set, values, before, false};
