@@ -34,7 +34,9 @@ bool touch_parent(const State& state, const Txn& txn, Ino parent, Attr& attr, Ti
   if (is_trash(parent)) return false;
   const int64_t age_ms = diff_ms(now, attr.mtime);
   const int64_t skip_ms = state.options.skip_dir_mtime_ms * (txn.attempt() + 1);
-  if (txn.attempt() > 0 && !nlink_changed && age_ms >= 0 && age_ms < skip_ms) return false;
+  const bool young = age_ms >= 0 && age_ms < skip_ms;
+  if (young && !nlink_changed && (txn.attempt() > 0 || state.busy_dirs.busy(parent, state.clock.monotonic_ms())))
+    return false;
   attr.mtime = attr.ctime = now;
   return true;
 }

@@ -11,6 +11,7 @@
 #include "meta/access.h"
 #include "meta/acl_cache.h"
 #include "meta/api.h"
+#include "meta/busy_dirs.h"
 #include "meta/compactor.h"
 #include "meta/deleter.h"
 #include "meta/doubtful.h"
@@ -54,6 +55,7 @@ struct State {
   Trash trash;
   AclCache acls;
   LinkTargets link_targets;
+  BusyDirs busy_dirs;
   Deleter deleter;      // objects of slices without references
   Compactor compactor;  // stop() before the data hooks go, and before the deleter
   LockBell lock_bell;

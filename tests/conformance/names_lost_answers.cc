@@ -74,7 +74,8 @@ TEST_P(LostAnswers, a_lost_race_leaves_young_times_of_the_parent) {
   breaks_.conflicts = 1;
   ASSERT_OK(far_->mknod(root_, dir, "a", FileType::kFile, 0644, 0, 0));
   EXPECT_EQ(attr(dir).mtime, made);
-  breaks_.conflicts = 1;
+  ASSERT_OK(far_->mknod(root_, dir, "a2", FileType::kFile, 0644, 0, 0));  // others are still at it
+  EXPECT_EQ(attr(dir).mtime, made);
   ASSERT_OK(far_->mkdir(root_, dir, "b", 0755, 0));
   const Time later = attr(dir).mtime;
   EXPECT_GT(later, made);
@@ -82,6 +83,12 @@ TEST_P(LostAnswers, a_lost_race_leaves_young_times_of_the_parent) {
   breaks_.conflicts = 1;
   ASSERT_OK(far_->mknod(root_, dir, "c", FileType::kFile, 0644, 0, 0));
   EXPECT_GT(attr(dir).mtime, later);
+  clock_.advance(1000);  // they are gone
+  for (const char* name : {"e", "f"}) {
+    clock_.advance(1);
+    ASSERT_OK(far_->mknod(root_, dir, name, FileType::kFile, 0644, 0, 0));
+    EXPECT_EQ(attr(dir).mtime, clock_.now());
+  }
 }
 
 TEST_P(LostAnswers, after_the_commit) { all_operations({.after = 1}); }

@@ -18,7 +18,11 @@ Result<CommitResult> run_entries(State& state, std::initializer_list<Ino> hot,
   TxnOptions options;
   options.hot = hot;
   options.settled = std::move(settled);
-  return meta::run(*state.engine, state.clock, options, body);
+  return meta::run(*state.engine, state.clock, options, [&](Txn& txn) -> Result<void> {
+    if (txn.attempt() > 0)
+      for (Ino ino : options.hot) state.busy_dirs.lost_race(ino, state.clock.monotonic_ms());
+    return body(txn);
+  });
 }
 
 void account_entry(State& state, Ino dir, const Attr& attr, int sign) {
