@@ -162,6 +162,16 @@ inline std::string pattern(size_t size, uint64_t seed) {
   return text;
 }
 
+// Slices are frozen when nothing was written for a second. A test that looks at how writes were joined holds only while
+// the machine was quicker than that.
+class Quick {
+ public:
+  bool still() const { return std::chrono::steady_clock::now() - start_ < std::chrono::milliseconds(900); }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
 inline bool eventually(const std::function<bool()>& condition, int seconds = 60) {
   auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
   while (!condition()) {
