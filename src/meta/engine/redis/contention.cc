@@ -11,6 +11,14 @@ namespace {
 constexpr int64_t kContendedMs = 100;
 }
 
+Contention::Turn::~Turn() {
+  for (Stripe* stripe : taken_) {
+    std::lock_guard lock(stripe->mutex);
+    stripe->taken = false;
+    stripe->freed.notify_one();
+  }
+}
+
 void Contention::Turn::conflicted() {
   int64_t until = system_clock().monotonic_ms() + kContendedMs;
   for (Stripe* stripe : stripes_) stripe->until_ms = until;
@@ -27,8 +35,10 @@ Contention::Turn Contention::enter(std::span<const Ino> hot) {
     if (until == 0) continue;
     if (now == 0) now = system_clock().monotonic_ms();
     if (until < now) continue;
-    std::unique_lock lock(stripe->mutex, std::chrono::seconds(1));
-    if (lock.owns_lock()) turn.locks_.push_back(std::move(lock));
+    std::unique_lock lock(stripe->mutex);
+    if (!stripe->freed.wait_for(lock, std::chrono::seconds(1), [stripe] { return !stripe->taken; })) continue;
+    stripe->taken = true;
+    turn.taken_.push_back(stripe);
   }
   return turn;
 }

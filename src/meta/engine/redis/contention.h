@@ -4,6 +4,7 @@
 
 #include <array>
 #include <atomic>
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -15,7 +16,9 @@ namespace zest::meta::redis {
 
 class Contention {
   struct Stripe {
-    std::timed_mutex mutex;
+    std::mutex mutex;
+    std::condition_variable freed;
+    bool taken = false;
     std::atomic<int64_t> until_ms{0};
   };
 
@@ -23,12 +26,16 @@ class Contention {
   // Held by a transaction from begin to end.
   class Turn {
    public:
+    Turn() = default;
+    Turn(Turn&& other) noexcept = default;
+    Turn& operator=(Turn&&) = delete;
+    ~Turn();
     void conflicted();  // marks what the transaction touches as contended for a while
 
    private:
     friend class Contention;
     std::vector<Stripe*> stripes_;
-    std::vector<std::unique_lock<std::timed_mutex>> locks_;
+    std::vector<Stripe*> taken_;
   };
   // Waits at most a second for others; then goes ahead, for the commit is checked anyway.
   Turn enter(std::span<const Ino> hot);
