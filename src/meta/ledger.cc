@@ -333,7 +333,7 @@ Result<void> Ledger::write_dirs(State& state, const std::vector<std::pair<Ino, D
   });
   if (!committed) return fail(std::move(committed.error()));
   for (const auto& key : committed->missing) {
-    auto counted = recount_dir(state, Ino{key.a}, true);
+    auto counted = count_and_store(state, Ino{key.a});
     // The next reader of the missing record counts again.
     if (!counted && counted.error().code != ENOENT)
       log_warning(fmt::format("statistics of directory {}: {}", key.a, counted.error().message()));
@@ -397,12 +397,9 @@ Result<void> Ledger::write_quotas(State& state, Kind kind, const std::vector<std
   return {};
 }
 
-Result<DirStat> Ledger::recount_dir(State& state, Ino dir, bool store) {
-  store = store && !state.options.read_only;
-  if (store) {
-    std::lock_guard lock(mutex_);
-    dirs_.erase(dir);
-  }
+namespace {
+
+Result<DirStat> count_entries(State& state, Ino dir) {
   DirStat sum;
   std::string cursor;
   Distinct distinct(*state.engine);
@@ -414,7 +411,24 @@ Result<DirStat> Ledger::recount_dir(State& state, Ino dir, bool store) {
                         : DirStat{0, 4096, 1};
     }
   } while (!cursor.empty());
-  if (!store) return sum;
+  return sum;
+}
+
+}  // namespace
+
+Result<DirStat> Ledger::recount_dir(State& state, Ino dir, bool store) {
+  if (!store || state.options.read_only) return count_entries(state, dir);
+  // Not while a flush has taken changes that the listing shows already.
+  std::lock_guard flushing(flushing_);
+  return count_and_store(state, dir);
+}
+
+Result<DirStat> Ledger::count_and_store(State& state, Ino dir) {
+  {
+    std::lock_guard lock(mutex_);
+    dirs_.erase(dir);
+  }
+  ZEST_ASSIGN(const DirStat sum, count_entries(state, dir));
   ZEST_TRY(state.run({dir}, [&](Txn& txn) -> Result<void> {
     ZEST_TRY(txn.want({{Key::inode(dir)}, {Key::dir_stat(dir)}}));
     ZEST_ASSIGN(auto attr, txn.attr(dir));

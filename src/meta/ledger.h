@@ -85,6 +85,7 @@ class Ledger {
   Result<void> load_quotas(State&, Table table, Kind kind);
   Result<void> flush_quotas_of(State&, Kind kind);
   Result<void> write_quotas(State&, Kind kind, const std::vector<std::pair<uint64_t, DirStat>>& batch);
+  Result<DirStat> count_and_store(State&, Ino dir);  // with flushing_ held
   Result<void> write_dirs(State&, const std::vector<std::pair<Ino, DirStat>>& batch);
 
   mutable std::mutex mutex_;
