@@ -361,6 +361,23 @@ Result<void> resolve_fuse(const MountOptions& o, MountSettings& s) {
   return {};
 }
 
+Result<void> resolve_metrics(const MountOptions& o, MountSettings& s) {
+  s.metrics = o.metrics;
+  s.metrics_given = o.metrics_given;
+  for (auto& label : split(o.custom_labels, ";")) {
+    auto colon = label.find(':');
+    auto name = label.substr(0, colon);
+    bool usable = colon != std::string::npos && label.find(':', colon + 1) == std::string::npos && !name.empty() &&
+                  !std::isdigit(static_cast<unsigned char>(name[0]));
+    for (unsigned char c : name) usable = usable && (std::isalnum(c) || c == '_');
+    if (!usable) return fail(EINVAL, fmt::format("invalid label format: {}", o.custom_labels));
+    if (name == "mp" || name == "vol_name" || name == "instance")
+      log_warning(fmt::format("the label {} of the metrics is replaced", name));
+    s.labels.emplace_back(name, label.substr(colon + 1));
+  }
+  return {};
+}
+
 Result<void> resolve_fs(const MountOptions& o, MountSettings& s) {
   auto& f = s.fs;
   f.prefix_internal = o.prefix_internal;
@@ -387,10 +404,7 @@ Result<void> resolve_fs(const MountOptions& o, MountSettings& s) {
   f.max_write = s.fuse.max_io;
   f.enable_xattr = o.enable_xattr, f.enable_ioctl = o.enable_ioctl;
   f.allow_other = s.fuse.allow_other;
-  for (auto& label : split(o.custom_labels, ";"))
-    if (std::count(label.begin(), label.end(), ':') != 1)
-      return fail(EINVAL, fmt::format("invalid label format: {}", o.custom_labels));
-  return {};
+  return resolve_metrics(o, s);
 }
 
 }  // namespace
@@ -403,6 +417,7 @@ void add_mount_options(CLI::App& app, MountOptions& o) {
     for (auto& option : group.ints)
       app.add_option(option.name, o.*option.at, option.help)->group(group.title)->capture_default_str();
   }
+  app.get_option("--metrics")->each([&o](const std::string&) { o.metrics_given = true; });
   app.add_flag("-f,--foreground", o.foreground)->group("");
   app.add_flag("--non-default-permission", o.non_default_permission)->group("");
   app.add_option("-o", o.fuse_options, "options of FUSE, as allow_other,writeback_cache,debug")

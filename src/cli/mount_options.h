@@ -56,6 +56,7 @@ struct MountOptions {
   uint64_t cache_items = 0;
   double free_space_ratio = 0.1;
   // metrics
+  bool metrics_given = false;
   std::string metrics = "127.0.0.1:9567", custom_labels, consul = "127.0.0.1:8500";
   bool no_usage_report = false;
 };
@@ -73,6 +74,9 @@ struct MountSettings {
   std::optional<std::string> storage, bucket, storage_class;
   std::optional<int64_t> upload_limit, download_limit;  // bytes a second
   bool check_storage = false;
+  std::string metrics;         // address
+  bool metrics_given = false;  // no other port will do
+  std::vector<std::pair<std::string, std::string>> labels;
 };
 Result<MountSettings> resolve(const MountOptions& options);
 

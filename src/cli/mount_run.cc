@@ -15,13 +15,17 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <thread>
 
 #include "base/log.h"
 #include "base/threads.h"
+#include "cli/backup.h"
 #include "cli/command.h"
 #include "cli/mount_point.h"
 #include "cli/open.h"
+#include "front/metrics/server.h"
+#include "fs/metrics.h"
 
 namespace zest::cli {
 namespace {
@@ -91,11 +95,15 @@ class Service {
 
  private:
   void listen_to_events();
+  void listen_for_metrics();
+  std::string metrics_text(bool open_metrics) const;
   MountSettings settings_;
   Format format_;
   std::unique_ptr<meta::Meta> meta_;
   std::unique_ptr<data::Data> data_;
   std::unique_ptr<fs::FileSystem> fs_;
+  std::unique_ptr<Backup> backup_;
+  std::unique_ptr<metrics::Server> metrics_;
   std::unique_ptr<fuse::Session> session_;
   std::atomic<fs::FileSystem*> live_{nullptr};  // for events, which come on threads of the metadata
 };
@@ -144,7 +152,29 @@ void Service::listen_to_events() {
   meta_->set_events(std::move(events));
 }
 
+// Metrics are no reason not to mount: without an address there are none.
+void Service::listen_for_metrics() {
+  if (settings_.metrics.empty()) return;
+  auto server = metrics::Server::listen(settings_.metrics, !settings_.metrics_given);
+  if (!server) return log_error("no metrics: " + server.error().message());
+  metrics_ = std::move(*server);
+  settings_.fs.metrics_address = metrics_->address();
+  log_info("Prometheus metrics listening on " + metrics_->address());
+}
+
+std::string Service::metrics_text(bool open_metrics) const {
+  char host[256] = "";
+  gethostname(host, sizeof(host) - 1);
+  std::map<std::string, std::string> labels = {{"vol_name", format_.name},
+                                               {"mp", settings_.mount_point},
+                                               {"instance", host},
+                                               {"juicefs_version", std::string(kCompatVersion) + "+zestfs"}};
+  for (auto& [name, value] : settings_.labels) labels[name] = value;
+  return fs::prometheus_text(fs_->metrics(), fs::Labels(labels.begin(), labels.end()), open_metrics);
+}
+
 Result<void> Service::mount() {
+  listen_for_metrics();
   auto& fuse = settings_.fuse;
   const char* prefix = getenv("FSTAB_NAME_PREFIX");
   fuse.fs_name = (prefix ? prefix : "zestfs:") + format_.name;
@@ -154,18 +184,27 @@ Result<void> Service::mount() {
   fs.cap_acl = format_.enable_acl;
   fs.dont_mask = format_.enable_acl || fuse.umask != 0xFFFF;
   fs_ = std::make_unique<fs::FileSystem>(*meta_, *data_, system_clock(), fs);
+  if (fs.backup_meta_ms > 0 && !meta_->options().read_only && !meta_->options().no_background_jobs) {
+    BackupOptions options{settings_.url, fs.backup_meta_ms, fs.backup_skip_trash};
+    backup_ = std::make_unique<Backup>(*meta_, data_->storage(), system_clock(), options);
+    fs_->add_metrics([this](fs::Metrics& out) { backup_->add_metrics(out); });
+  }
+  if (metrics_) metrics_->start([this](bool open_metrics) { return metrics_text(open_metrics); });
   ZEST_ASSIGN(session_, fuse::Session::mount(*fs_, fuse));
   live_ = fs_.get();
   return {};
 }
 
 Result<void> Service::close() {
+  metrics_.reset();
+  if (backup_) backup_->stop();
   Result<void> result;
   if (data_) result = data_->flush_all();
   // Ending the session ends its jobs, which work on data and tell of changes: what they use outlives it.
   if (meta_)
     if (auto closed = meta_->close_session(); !closed && result) result = std::move(closed);
   session_.reset();
+  backup_.reset();
   fs_.reset();
   if (data_)
     if (auto closed = data_->close(); !closed && result) result = std::move(closed);

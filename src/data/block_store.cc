@@ -101,7 +101,7 @@ Result<void> BlockStore::put_object(const BlockId& id, std::string_view data, co
   auto took = now_us() - start;
   log_slow("PUT", name, took);
   stats_.object_puts++;
-  stats_.object_put_us += static_cast<uint64_t>(took);
+  stats_.put_seconds.add(static_cast<double>(took) / 1e6);
   if (!result) {
     stats_.object_errors++;
     return result;
@@ -131,7 +131,7 @@ Result<void> BlockStore::get_range(const BlockId& id, uint32_t offset, std::span
   auto took = now_us() - start;
   log_slow(fmt::format("RANGE({},{})", offset, into.size()).c_str(), name, took);
   stats_.object_gets++;
-  stats_.object_get_us += static_cast<uint64_t>(took);
+  stats_.get_seconds.add(static_cast<double>(took) / 1e6);
   if (!got || *got != into.size()) {
     stats_.object_errors++;
     if (!got) return lost(name, got.error());
@@ -190,7 +190,7 @@ Result<BufferPtr> BlockStore::get_block(const BlockId& id, BufferPtr into, bool 
     auto took = now_us() - start;
     log_slow("GET", name, took);
     stats_.object_gets++;
-    stats_.object_get_us += static_cast<uint64_t>(took);
+    stats_.get_seconds.add(static_cast<double>(took) / 1e6);
     if (!packed) {
       stats_.object_errors++;
       return lost(name, packed.error());
@@ -230,7 +230,7 @@ bool BlockStore::read_near(const BlockId& id, uint32_t offset, std::span<char> i
   if (!cache_->read(id, offset, into)) return false;
   stats_.cache_hits++;
   stats_.cache_hit_bytes += into.size();
-  stats_.cache_read_us += static_cast<uint64_t>(now_us() - start);
+  stats_.cache_read_seconds.add(static_cast<double>(now_us() - start) / 1e6);
   return true;
 }
 
@@ -315,7 +315,10 @@ Result<void> BlockStore::remove_objects(std::span<const BlockId> ids) {
   stats_.object_deletes += keys.size();
   auto start = now_us();
   auto failed = storage_.remove_many(keys);
-  log_slow("DELETE", keys[0], now_us() - start);
+  auto took = now_us() - start;
+  log_slow("DELETE", keys[0], took);
+  for (size_t i = 0; i < keys.size(); i++)  // an equal share each: they may have gone in one request
+    stats_.delete_seconds.add(static_cast<double>(took) / 1e6 / static_cast<double>(keys.size()));
   stats_.object_errors += failed.size();
   if (failed.empty()) return {};
   return fail(std::move(failed[0].second));

@@ -14,6 +14,7 @@
 
 #include "base/budget.h"
 #include "base/clock.h"
+#include "base/histogram.h"
 #include "base/result.h"
 #include "meta/api.h"
 #include "object/storage.h"
@@ -51,9 +52,13 @@ struct DataOptions {
 // Counters for .stats and metrics; each only grows unless it is a gauge.
 struct DataStats {
   std::atomic<uint64_t> cache_hits{0}, cache_hit_bytes{0}, cache_misses{0}, cache_miss_bytes{0}, cache_drops{0},
-      cache_evictions{0}, cache_writes{0}, cache_write_bytes{0}, cache_read_us{0}, object_gets{0}, object_get_bytes{0},
-      object_get_us{0}, object_puts{0}, object_put_bytes{0}, object_put_us{0}, object_deletes{0}, object_errors{0},
-      staged_blocks{0}, staged_bytes{0}, compactions{0}, compact_bytes{0};
+      cache_evictions{0}, cache_writes{0}, cache_write_bytes{0}, object_gets{0}, object_get_bytes{0}, object_puts{0},
+      object_put_bytes{0}, object_deletes{0}, object_errors{0}, staged_blocks{0}, staged_bytes{0},
+      staged_total_bytes{0}, stage_errors{0}, staged_delay_s{0};
+  // Seconds of each try, failed ones too.
+  Histogram get_seconds{0.01, 1.5, 25}, put_seconds{0.01, 1.5, 25}, delete_seconds{0.01, 1.5, 25};
+  Histogram cache_read_seconds{0.00001, 2, 20}, cache_write_seconds{0.00001, 2, 20};
+  Histogram compact_sizes{1024, 2, 16};  // bytes of each compaction
 };
 
 // The reading state of one open handle (its streams). One handle may be read by several threads at once. It must be

@@ -84,7 +84,9 @@ Result<void> Staging::stage(const BlockId& id, std::string_view data) {
   }
   auto staged = cache_.stage(id, data);
   writing_--;
+  if (!staged) stats_.stage_errors++;
   ZEST_TRY(std::move(staged));
+  stats_.staged_total_bytes += id.bytes;
   bool now = false;
   {
     std::lock_guard lock(mutex_);
@@ -137,6 +139,7 @@ void Staging::upload(const BlockId& id) {
       log_warning(fmt::format("staged block {} stays for now: {}", blocks_.key(id), result.error().message()));
       return;
     }
+    stats_.staged_delay_s += static_cast<uint64_t>(std::max<int64_t>(0, clock_.now().sec - it->second.staged_at));
     items_.erase(it);
     stats_.staged_blocks--;
     stats_.staged_bytes -= id.bytes;

@@ -262,12 +262,11 @@ Result<void> VolumeData::compact(const CompactionPlan& plan, SliceId id, uint8_t
       if (outcome || attempt >= std::min(options_.io_retries, 3) || closed_) break;
       clock_.sleep_ms(attempt * attempt * 1000 + 10);
     }
-    if (outcome) stats_.compact_bytes += one.bytes;
   }
   // The objects that it replaces may have been made durable by an fsync: this one must be before they go.
   if (outcome) outcome = storage_->sync();
   if (outcome) {
-    stats_.compactions++;
+    stats_.compact_sizes.add(plan.size);
     return {};
   }
   std::vector<BlockId> leftover;

@@ -88,6 +88,8 @@ class AccessLog;
 class OpStats;
 class Changes;
 class Links;
+class Metrics;
+struct Metric;
 class Op;
 class VirtualFiles;
 
@@ -182,6 +184,10 @@ class FileSystem {
   const Options& options() const { return options_; }
   bool acl_enabled() const { return acl_; }
   size_t open_inodes() const;
+  // Everything counted here and below, sorted by name; fs/metrics.h makes texts of it.
+  std::vector<Metric> metrics() const;
+  // Also ask `source`, which must stay usable as long as this.
+  void add_metrics(std::function<void(Metrics&)> source);
   std::string stats_text() const;   // .stats
   std::string config_text() const;  // .config
 
@@ -233,7 +239,8 @@ class FileSystem {
   std::unique_ptr<Links> links_;
   std::unique_ptr<VirtualFiles> virtual_;
   std::atomic<bool> stop_{false};
-  std::mutex background_mutex_;
+  mutable std::mutex background_mutex_;  // of the next two
+  std::vector<std::function<void(Metrics&)>> metric_sources_;
   std::vector<std::thread> background_;
 };
 

@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 
 #include <cctype>
-#include <cmath>
 #include <cstring>
 #include <ctime>
 #include <span>
@@ -47,31 +46,6 @@ bool needs_escapes(std::string_view text) {
 }  // namespace
 
 const char* name_of(Method method) { return kNames[static_cast<size_t>(method)]; }
-
-void Histogram::add(double value) {
-  size_t bucket = 0, last = counts_.size() - 1;
-  if (factor_ == 0) {
-    bucket = value <= 0 ? 0 : static_cast<size_t>(std::ceil(value / first_)) - (value > 0 ? 1 : 0);
-  } else {
-    double upper = first_;
-    while (bucket < last && value > upper) upper *= factor_, bucket++;
-  }
-  counts_[std::min(bucket, last)].fetch_add(1, std::memory_order_relaxed);
-  count_.fetch_add(1, std::memory_order_relaxed);
-  sum_.fetch_add(value, std::memory_order_relaxed);
-}
-
-std::vector<Histogram::Bucket> Histogram::buckets() const {
-  std::vector<Bucket> out;
-  uint64_t total = 0;
-  double upper = first_;
-  for (size_t i = 0; i + 1 < counts_.size(); i++) {
-    total += counts_[i].load(std::memory_order_relaxed);
-    out.push_back({upper, total});
-    upper = factor_ == 0 ? first_ * static_cast<double>(i + 2) : upper * factor_;
-  }
-  return out;
-}
 
 OpStats::OpStats()
     : durations(0.00001, 1.8, 29),

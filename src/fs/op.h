@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/histogram.h"
 #include "meta/api.h"
 
 namespace zest::fs {
@@ -57,26 +58,6 @@ enum class Method : uint8_t {
 };
 constexpr size_t kMethods = 34;
 const char* name_of(Method method);
-
-// Buckets grow by `factor` from `first`, or are multiples of it when factor is 0.
-class Histogram {
- public:
-  Histogram(double first, double factor, size_t buckets) : first_(first), factor_(factor), counts_(buckets + 1) {}
-  void add(double value);
-  uint64_t count() const { return count_.load(std::memory_order_relaxed); }
-  double sum() const { return sum_.load(std::memory_order_relaxed); }
-  struct Bucket {
-    double upper;
-    uint64_t count;  // at most `upper`
-  };
-  std::vector<Bucket> buckets() const;
-
- private:
-  const double first_, factor_;
-  std::vector<std::atomic<uint64_t>> counts_;  // the last one: beyond all
-  std::atomic<uint64_t> count_{0};
-  std::atomic<double> sum_{0};
-};
 
 class OpStats {
  public:

@@ -1,47 +1,20 @@
-// .stats: the metrics of docs/behaviour/metrics.md, flattened.
-#include <fmt/format.h>
+// The metrics of a mount (docs/behaviour/metrics.md), for .stats and the exporter.
+#include <dirent.h>
 #include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <cstring>
 #include <fstream>
-#include <map>
 
 #include "fs/filesystem.h"
 #include "fs/handles.h"
+#include "fs/metrics.h"
 #include "fs/op.h"
 
 namespace zest::fs {
 namespace {
-
-std::string plain(double value) {
-  auto text = fmt::format("{:.9f}", value);
-  while (text.back() == '0') text.pop_back();
-  if (text.back() == '.') text.pop_back();
-  return text == "-0" ? "0" : text;
-}
-
-class Lines {
- public:
-  void add(std::string_view name, double value) { lines_.emplace(fmt::format("juicefs_{}", name), plain(value)); }
-  void add(std::string_view name, uint64_t value) {
-    lines_.emplace(fmt::format("juicefs_{}", name), std::to_string(value));
-  }
-  void histogram(std::string_view name, uint64_t count, double sum) {
-    add(fmt::format("{}_total", name), count);
-    add(fmt::format("{}_sum", name), sum);
-  }
-  void histogram(std::string_view name, const Histogram& h) { histogram(name, h.count(), h.sum()); }
-  std::string text() const {
-    std::string out;
-    for (auto& [name, value] : lines_) out += name + " " + value + "\n";
-    return out;
-  }
-
- private:
-  std::multimap<std::string, std::string> lines_;
-};
 
 struct ProcessUse {
   double cpu_s = 0;
@@ -60,91 +33,138 @@ ProcessUse process_use() {
   std::ifstream status("/proc/self/status");
   for (std::string word; status >> word;)
     if (word == "Threads:") status >> use.threads;
+  if (auto* dir = opendir("/proc/self/fd")) {
+    while (readdir(dir)) use.fds++;
+    closedir(dir);
+    use.fds -= std::min<uint64_t>(use.fds, 3);  // ".", ".." and this one
+  }
   rlimit files{};
   if (getrlimit(RLIMIT_NOFILE, &files) == 0) use.max_fds = files.rlim_cur;
   return use;
 }
 
-void add_data(Lines& out, data::Data& data) {
+double number(uint64_t value) { return static_cast<double>(value); }
+
+void add_process(Metrics& out, double uptime) {
+  auto use = process_use();
+  out.gauge("uptime", "Seconds since the start of the client.", uptime);
+  out.gauge("cpu_usage", "Seconds of CPU used.", use.cpu_s);
+  out.gauge("memory", "Resident memory in bytes.", number(use.resident));
+  out.counter("process_cpu_seconds_total", "Seconds of CPU used.", use.cpu_s);
+  out.gauge("process_resident_memory_bytes", "Resident memory.", number(use.resident));
+  out.gauge("process_virtual_memory_bytes", "Virtual memory.", number(use.virt));
+  out.gauge("process_open_fds", "Open file descriptors.", number(use.fds));
+  out.gauge("process_max_fds", "Limit of open file descriptors.", number(use.max_fds));
+  out.gauge("process_start_time_seconds", "Start of the process, in Unix time.",
+            static_cast<double>(system_clock().now().sec) - std::floor(uptime));
+  // Tools of the reference show these of its runtime; ours are the nearest things.
+  out.gauge("go_goroutines", "Threads.", number(use.threads));
+  out.gauge("go_threads", "Threads.", number(use.threads));
+  auto heap = mallinfo2();
+  out.gauge("go_memstats_alloc_bytes", "Heap in use.", number(heap.uordblks + heap.hblkhd));
+  out.gauge("go_memstats_sys_bytes", "Heap reserved.", number(heap.arena + heap.hblkhd));
+}
+
+void add_cache(Metrics& out, data::Data& data) {
   auto& s = data.stats();
   auto [blocks, bytes] = data.cached();
-  out.add("blockcache_blocks", blocks);
-  out.add("blockcache_bytes", bytes);
-  out.add("blockcache_hits", s.cache_hits.load());
-  out.add("blockcache_miss", s.cache_misses.load());
-  out.add("blockcache_hit_bytes", s.cache_hit_bytes.load());
-  out.add("blockcache_miss_bytes", s.cache_miss_bytes.load());
-  out.add("blockcache_writes", s.cache_writes.load());
-  out.add("blockcache_write_bytes", s.cache_write_bytes.load());
-  out.add("blockcache_drops", s.cache_drops.load());
-  out.add("blockcache_evicts", s.cache_evictions.load());
-  out.histogram("blockcache_read_hist_seconds", s.cache_hits.load(), static_cast<double>(s.cache_read_us.load()) / 1e6);
-  out.add("staging_blocks", s.staged_blocks.load());
-  out.add("staging_block_bytes", s.staged_bytes.load());
-  out.add("used_buffer_size_bytes", static_cast<uint64_t>(std::max<int64_t>(0, data.budget().used())));
-  out.add("used_read_buffer_size_bytes", uint64_t{0});
-  out.add("store_cache_size_bytes", uint64_t{0});
-  auto request = [&](const char* method, uint64_t count, uint64_t us) {
-    out.histogram(fmt::format("object_request_durations_histogram_seconds_{}", method), count,
-                  static_cast<double>(us) / 1e6);
+  out.gauge("blockcache_blocks", "Blocks in the cache.", number(blocks));
+  out.gauge("blockcache_bytes", "Bytes in the cache.", number(bytes));
+  out.counter("blockcache_hits", "Reads that the cache answered.", number(s.cache_hits));
+  out.counter("blockcache_miss", "Reads that it did not.", number(s.cache_misses));
+  out.counter("blockcache_hit_bytes", "Bytes read from the cache.", number(s.cache_hit_bytes));
+  out.counter("blockcache_miss_bytes", "Bytes that were not in the cache.", number(s.cache_miss_bytes));
+  out.counter("blockcache_writes", "Blocks written to the cache.", number(s.cache_writes));
+  out.counter("blockcache_write_bytes", "Bytes written to the cache.", number(s.cache_write_bytes));
+  out.counter("blockcache_drops", "Blocks that were not cached.", number(s.cache_drops));
+  out.counter("blockcache_evicts", "Blocks evicted.", number(s.cache_evictions));
+  out.histogram("blockcache_read_hist_seconds", "Latency of hits.", s.cache_read_seconds);
+  out.histogram("blockcache_write_hist_seconds", "Latency of writes to the cache.", s.cache_write_seconds);
+  out.gauge("staging_blocks", "Blocks that wait for their upload.", number(s.staged_blocks));
+  out.gauge("staging_block_bytes", "Bytes that wait for their upload.", number(s.staged_bytes));
+  out.counter("staging_write_bytes", "Bytes staged.", number(s.staged_total_bytes));
+  out.counter("staging_block_delay_seconds", "Seconds that staged blocks waited, summed up.", number(s.staged_delay_s));
+  out.counter("staging_block_errors", "Blocks that could not be staged.", number(s.stage_errors));
+  out.gauge("used_buffer_size_bytes", "Memory of the buffers.",
+            static_cast<double>(std::max<int64_t>(0, data.budget().used())));
+  // Readers and cached blocks share the one budget above.
+  out.gauge("used_read_buffer_size_bytes", "Memory of readers alone.", 0);
+  out.gauge("store_cache_size_bytes", "Memory of the cache alone.", 0);
+}
+
+void add_objects(Metrics& out, data::Data& data, const std::string& configured_class) {
+  auto& s = data.stats();
+  const std::string standard = configured_class.empty() ? "STANDARD" : configured_class;
+  auto labels = [&](const char* method, const std::string& storage_class) {
+    return Labels{{"method", method}, {"storage_class", storage_class}};
   };
-  if (s.object_gets > 0) {
-    request("GET", s.object_gets.load(), s.object_get_us.load());
-    out.add("object_request_data_bytes_GET", s.object_get_bytes.load());
+  auto requests = [&](const char* method, const std::string& storage_class, const Histogram& seconds) {
+    if (seconds.count() > 0)
+      out.histogram("object_request_durations_histogram_seconds", "Latency of requests to the object storage.", seconds,
+                    labels(method, storage_class));
+  };
+  requests("GET", standard, s.get_seconds);
+  requests("PUT", standard, s.put_seconds);
+  requests("DELETE", "", s.delete_seconds);
+  auto bytes = [&](const char* method, uint64_t count) {
+    out.counter("object_request_data_bytes", "Bytes from and to the object storage.", number(count),
+                labels(method, standard));
+  };
+  if (s.get_seconds.count() > 0) bytes("GET", s.object_get_bytes);
+  if (s.put_seconds.count() > 0) bytes("PUT", s.object_put_bytes);
+  out.counter("object_request_errors", "Requests that failed.", number(s.object_errors));
+  out.histogram("compact_size_histogram_bytes", "Bytes of compactions.", s.compact_sizes);
+}
+
+void add_operations(Metrics& out, const OpStats& stats, uint64_t open_inodes) {
+  out.histogram("fuse_ops_durations_histogram_seconds", "Latency of operations.", stats.durations);
+  out.histogram("fuse_read_size_bytes", "Sizes of reads.", stats.read_sizes);
+  out.histogram("fuse_written_size_bytes", "Sizes of writes.", stats.written_sizes);
+  out.gauge("fuse_open_handlers", "Inodes that are open.", number(open_inodes));
+  for (size_t i = 0; i < kMethods; i++) {
+    uint64_t count = stats.methods[i].count;
+    if (count == 0) continue;
+    Labels labels{{"method", name_of(static_cast<Method>(i))}};
+    out.counter("fuse_ops_total", "Operations.", number(count), labels);
+    out.counter("fuse_ops_durations_seconds", "Seconds in operations.", number(stats.methods[i].ns) / 1e9, labels);
   }
-  if (s.object_puts > 0) {
-    request("PUT", s.object_puts.load(), s.object_put_us.load());
-    out.add("object_request_data_bytes_PUT", s.object_put_bytes.load());
+  for (size_t i = 1; i < OpStats::kErrnos; i++) {
+    if (stats.errors[i] == 0) continue;
+    auto* name = strerrorname_np(static_cast<int>(i));
+    out.counter("fuse_ops_io_errors", "Operations that failed.", number(stats.errors[i]),
+                {{"errno", name ? name : std::to_string(i)}});
   }
-  if (s.object_deletes > 0) request("DELETE", s.object_deletes.load(), 0);
-  out.add("object_request_errors", s.object_errors.load());
-  out.histogram("compact_size_histogram_bytes", s.compactions.load(), static_cast<double>(s.compact_bytes.load()));
 }
 
 }  // namespace
 
-std::string FileSystem::stats_text() const {
-  Lines out;
-  auto use = process_use();
+std::vector<Metric> FileSystem::metrics() const {
+  Metrics out;
   using Seconds = std::chrono::duration<double>;
-  out.add("uptime", Seconds(std::chrono::steady_clock::now() - stats_->started).count());
-  out.add("cpu_usage", use.cpu_s);
-  out.add("memory", use.resident);
-  out.add("process_cpu_seconds_total", use.cpu_s);
-  out.add("process_resident_memory_bytes", use.resident);
-  out.add("process_virtual_memory_bytes", use.virt);
-  out.add("process_max_fds", use.max_fds);
-  // The reference's tools show these of its runtime; ours are the nearest things.
-  out.add("go_goroutines", use.threads);
-  out.add("go_threads", use.threads);
-  auto heap = mallinfo2();
-  out.add("go_memstats_alloc_bytes", static_cast<uint64_t>(heap.uordblks + heap.hblkhd));
-  out.add("go_memstats_sys_bytes", static_cast<uint64_t>(heap.arena + heap.hblkhd));
-
+  add_process(out, Seconds(std::chrono::steady_clock::now() - stats_->started).count());
   if (auto fs = meta_.statfs({}, kRootIno)) {
-    out.add("used_space", fs->total_space - fs->avail_space);
-    out.add("used_inodes", fs->used_inodes);
-    out.add("total_space", fs->total_space);
-    out.add("total_inodes", fs->used_inodes + fs->avail_inodes);
+    out.gauge("used_space", "Bytes used.", number(fs->total_space - fs->avail_space));
+    out.gauge("used_inodes", "Inodes used.", number(fs->used_inodes));
+    out.gauge("total_space", "Capacity in bytes.", number(fs->total_space));
+    out.gauge("total_inodes", "Inodes used and available.", number(fs->used_inodes + fs->avail_inodes));
   }
-  out.histogram("fuse_ops_durations_histogram_seconds", stats_->durations);
-  out.histogram("fuse_read_size_bytes", stats_->read_sizes);
-  out.histogram("fuse_written_size_bytes", stats_->written_sizes);
-  out.add("fuse_open_handlers", static_cast<uint64_t>(handles_->inodes()));
-  for (size_t i = 0; i < kMethods; i++) {
-    uint64_t count = stats_->methods[i].count;
-    if (count == 0) continue;
-    auto* name = name_of(static_cast<Method>(i));
-    out.add(fmt::format("fuse_ops_total_{}", name), count);
-    out.add(fmt::format("fuse_ops_durations_seconds_{}", name), static_cast<double>(stats_->methods[i].ns) / 1e9);
-  }
-  for (size_t i = 1; i < OpStats::kErrnos; i++) {
-    if (stats_->errors[i] == 0) continue;
-    auto* name = strerrorname_np(static_cast<int>(i));
-    out.add(fmt::format("fuse_ops_io_errors_{}", name ? name : std::to_string(i)), stats_->errors[i].load());
-  }
-  add_data(out, data_);
-  return out.text();
+  auto& txns = meta_.engine().stats;
+  out.histogram("meta_ops_durations_histogram_seconds", "Latency of calls of the metadata engine.", txns.seconds);
+  out.histogram("transaction_durations_histogram_seconds", "Latency of transactions.", txns.write_seconds);
+  if (txns.restarts > 0) out.counter("transaction_restart", "Transactions tried again.", number(txns.restarts));
+  add_operations(out, *stats_, handles_->inodes());
+  add_cache(out, data_);
+  add_objects(out, data_, meta_.format().storage_class);
+  std::lock_guard lock(background_mutex_);
+  for (auto& source : metric_sources_) source(out);
+  return std::move(out).sorted();
 }
+
+void FileSystem::add_metrics(std::function<void(Metrics&)> source) {
+  std::lock_guard lock(background_mutex_);
+  metric_sources_.push_back(std::move(source));
+}
+
+std::string FileSystem::stats_text() const { return stats_lines(metrics()); }
 
 }  // namespace zest::fs

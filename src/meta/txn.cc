@@ -2,6 +2,7 @@
 #include "meta/txn.h"
 
 #include <algorithm>
+#include <chrono>
 #include <random>
 #include <set>
 
@@ -290,10 +291,27 @@ Result<bool> ask_settled(Engine& engine, const Clock& clock, const TxnOptions& o
   return done;
 }
 
+// Counts one run() when it ends.
+class Timed {
+ public:
+  Timed(TxnStats& stats, bool write) : stats_(stats), write_(write) {}
+  ~Timed() {
+    double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+    stats_.seconds.add(seconds);
+    if (write_) stats_.write_seconds.add(seconds);
+  }
+
+ private:
+  TxnStats& stats_;
+  const bool write_;
+  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
 }  // namespace
 
 Result<CommitResult> run(Engine& engine, const Clock& clock, const TxnOptions& options,
                          const std::function<Result<void>(Txn&)>& body) {
+  Timed timed(engine.stats, options.write);
   Pauses pauses(clock, options.deadline_ms);
   for (int attempt = 0;;) {
     bool committing = false;
@@ -302,6 +320,7 @@ Result<CommitResult> run(Engine& engine, const Clock& clock, const TxnOptions& o
     switch (result.error().fault) {
       case Fault::kPlain: return result;
       case Fault::kConflict:
+        engine.stats.restarts++;
         if (++attempt >= kMaxAttempts) return result;
         pauses.after_conflict(attempt - 1);
         break;

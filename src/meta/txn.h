@@ -12,6 +12,7 @@
 // kConflict, run() tries again). A read-only transaction sees each fetch() at one moment.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -24,6 +25,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/histogram.h"
 #include "base/result.h"
 #include "volume/acl.h"
 #include "volume/attr.h"
@@ -198,6 +200,12 @@ struct EngineInfo {
   bool single_writer = false;  // SQLite: write transactions of this process queue up
 };
 
+struct TxnStats {
+  Histogram seconds{0.0001, 1.5, 30};        // of each run(), with its retries and pauses
+  Histogram write_seconds{0.0001, 1.5, 30};  // of those that may write
+  std::atomic<uint64_t> restarts{0};         // attempts that lost a race
+};
+
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -240,6 +248,8 @@ class Engine {
   virtual int64_t absent_ref() const = 0;
   // Cheap liveness: one round trip.
   virtual Result<void> ping() = 0;
+
+  TxnStats stats;  // counted by run()
   // Makes what was committed durable against power loss, where the engine puts that off (SQLite syncs its log here).
   virtual Result<void> sync() { return {}; }
 };

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <random>
 
@@ -269,7 +270,9 @@ void DiskStore::write_block(const BlockId& id, const BufferPtr& data) {
       return;
     }
   }
+  auto start = std::chrono::steady_clock::now();
   auto result = write_cache_file(path(id, false), data->view(), verify_, options_.cache.mode);
+  stats_.cache_write_seconds.add(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   if (!result) {
     stats_.cache_drops++;
     if (result.error().code == ENOSPC || result.error().code == EDQUOT) {

@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""The automatic backup of the metadata: it appears in the volume's storage, and a volume comes back from it."""
+import datetime
+import glob
+import os
+import re
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+import scrape
+import zest
+
+OFTEN = {"SKIP_BACKUP_META_CHECK": "true", "JFS_RSA_PASSPHRASE": "secret"}
+NAME = re.compile(r"dump-\d{4}-\d\d-\d\d-\d{6}\.json\.gz")
+
+
+def backups(vol):
+    return sorted(path for path in glob.glob(os.path.join(vol.bucket, vol.name, "meta", "*")) if NAME.fullmatch(os.path.basename(path)))
+
+
+def fill(mount):
+    os.makedirs(mount.path("dir"))
+    with open(mount.path("dir", "file"), "wb") as file:
+        file.write(os.urandom(3_000_000))
+    with open(mount.path("dir", "file"), "rb") as file:
+        return file.read()
+
+
+def comes_back(vol, wanted, *load_options):
+    """Loads the newest backup into a fresh database that then serves the volume."""
+    newest = backups(vol)[-1]
+    vol.meta = f"sqlite3://{vol.folder}/loaded.db"
+    zest.zestfs("load", vol.meta, newest, *load_options, env=OFTEN)
+    mount = vol.mount("--read-only", where="again", env=OFTEN)
+    with open(mount.path("dir", "file"), "rb") as file:
+        assert file.read() == wanted, "the file differs"
+    mount.umount()
+
+
+def newer_than_now(vol):
+    """Waits for a backup that began after this moment."""
+    seen = len(backups(vol))
+    # the one after the next: the next may have begun already
+    zest.wait_until(lambda: len(backups(vol)) >= seen + 2, "two more backups", 300)
+
+
+def a_volume_comes_back():
+    vol = zest.Volume()
+    mount = vol.mount("--backup-meta", "3s", env=OFTEN)
+    wanted = fill(mount)
+    newer_than_now(vol)
+    zest.wait_until(lambda: scrape.total(mount, "last_successful_backup") > 1.5e9, "the metric tells of the backup")
+    mount.umount()
+    stamp = zest.run("sqlite3", os.path.join(vol.folder, "meta.db"),
+                     "select cast(value as text) from jfs_xattr where inode=1 and name='lastBackup'").stdout.strip()
+    age = datetime.datetime.now(datetime.timezone.utc) - datetime.datetime.fromisoformat(re.sub(r"\.\d+Z$|Z$", "+00:00", stamp))
+    assert datetime.timedelta(0) <= age < datetime.timedelta(hours=1), stamp
+    comes_back(vol, wanted)
+
+
+def an_encrypted_volume_comes_back():
+    key = os.path.join(zest.temp_dir("key"), "key.pem")
+    zest.run("openssl", "genrsa", "-aes256", "-passout", "pass:secret", "-out", key, "2048")
+    os.environ["JFS_RSA_PASSPHRASE"] = OFTEN["JFS_RSA_PASSPHRASE"]
+    vol = zest.Volume("--encrypt-rsa-key", key)
+    mount = vol.mount("--backup-meta", "3s", env=OFTEN)
+    wanted = fill(mount)
+    newer_than_now(vol)
+    mount.umount()
+    with open(backups(vol)[0], "rb") as file:
+        assert file.read(2) != b"\x1f\x8b", "the backup is not encrypted"
+    newest = backups(vol)[-1]
+    loaded = f"sqlite3://{vol.folder}/loaded.db"
+    zest.zestfs("load", loaded, newest, "--encrypt-rsa-key", key, env=OFTEN)
+    assert '"file"' in zest.zestfs("dump", loaded, env=OFTEN).stdout, "the loaded volume lacks the file"
+
+
+def only_who_may_makes_one():
+    """Not a mount that changes nothing, has no background jobs, or was told not to."""
+    vol = zest.Volume()
+    for options in (["--read-only"], ["--no-bgjob"], ["--backup-meta", "0"]):
+        mount = vol.mount(*options)
+        assert "last_successful_backup" not in open(mount.path(".stats")).read(), options
+        mount.umount()
+    mount = vol.mount()
+    assert "juicefs_last_successful_backup 0\n" in open(mount.path(".stats")).read()
+    mount.umount()
+    done = zest.run(zest.ZESTFS, "mount", vol.meta, os.path.join(vol.folder, "mnt"), "--backup-meta", "10s", check=False, timeout=60)
+    assert done.returncode != 0 and "5 minutes" in done.stdout + done.stderr, done
+
+
+zest.main([a_volume_comes_back, an_encrypted_volume_comes_back, only_who_may_makes_one])
