@@ -58,7 +58,7 @@ def info_and_summary():
     top = tree(mount)
 
     def counted():  # statistics of directories reach the database a little later
-        return "files: 5" in zest.run(JUICEFS, "info", top).stdout
+        return "files: 5" in zest.run(JUICEFS, "info", "-r", top).stdout
     zest.wait_until(counted, "info counts the five files")
     out = zest.run(JUICEFS, "info", os.path.join(top, "sub", "f0")).stdout
     assert "objects" in out or "chunks" in out, out
