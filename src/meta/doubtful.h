@@ -17,6 +17,7 @@ class Doubtful {
   // What the commit made of the file's length; of a commit of several slices, one carries it.
   struct Growth {
     uint64_t old_length = 0, new_length = 0;
+    std::map<Ino, int64_t> parents;  // where the file had its names
   };
 
   bool contains(SliceId id) const { return find(id).has_value(); }
@@ -28,7 +29,7 @@ class Doubtful {
   }
   void add(SliceId id, Growth growth) {
     std::lock_guard lock(mutex_);
-    growth_[id] = growth;
+    growth_[id] = std::move(growth);
     count_ = growth_.size();
   }
   void remove(SliceId id) {

@@ -5,7 +5,7 @@
 
 namespace zest::meta {
 
-Result<void> put_data_change(State& state, Txn& txn, const Context& ctx, Ino ino, const DataChange& change) {
+Result<void> put_data_change(State& state, Txn& txn, const Context& ctx, Ino ino, DataChange& change) {
   int64_t grown = change.after.space() - change.before.space();
   // An unlinked file belongs to no directory any more: only the volume's limit holds.
   if (change.after.length > change.before.length) {
@@ -13,6 +13,13 @@ Result<void> put_data_change(State& state, Txn& txn, const Context& ctx, Ino ino
       ZEST_TRY(state.ledger.check_growth(state, ctx, change.after, ino, grown));
     else
       ZEST_TRY(state.ledger.check_volume(state, grown, 0));
+  }
+  if (change.after.length != change.before.length && change.after.nlink > 0 && state.dir_stats) {
+    if (raw(change.after.parent) != 0) {
+      change.parents[change.after.parent] = 1;
+    } else {
+      ZEST_ASSIGN(change.parents, txn.parents(ino));
+    }
   }
   txn.put_attr(ino, change.after);
   if (grown != 0) Ledger::add_inline(state, txn, grown, 0);
@@ -22,11 +29,13 @@ Result<void> put_data_change(State& state, Txn& txn, const Context& ctx, Ino ino
 void data_changed(State& state, Ino ino, const DataChange& change, std::optional<std::span<const ChunkIndex>> chunks) {
   state.open_files.changed_here(ino, change.before, change.after, chunks, state.clock.monotonic_ms());
   if (change.after.length == change.before.length) return;
-  if (change.after.nlink > 0) {
-    state.ledger.length_changed(state, ino, change.after, change.before.length, change.after.length);
-  } else if (int64_t grown = change.after.space() - change.before.space(); grown != 0) {
-    state.ledger.volume(state, grown, 0);
-    state.ledger.owner(state, change.after.uid, change.after.gid, grown, 0);
+  const int64_t space = change.after.space() - change.before.space();
+  const auto length = static_cast<int64_t>(change.after.length) - static_cast<int64_t>(change.before.length);
+  state.ledger.volume(state, space, 0);
+  state.ledger.owner(state, change.after.uid, change.after.gid, space, 0);
+  for (const auto& [parent, names] : change.parents) {
+    state.ledger.dir(state, parent, DirStat{length * names, space * names, 0});
+    state.ledger.quota(state, parent, space * names, 0);
   }
 }
 

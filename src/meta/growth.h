@@ -12,10 +12,13 @@ namespace zest::meta {
 // One change of a file's data: what the transaction read of it and what it will write.
 struct DataChange {
   Attr before, after;
+  // Of a file with several names: where they were in the transaction. To look later would miss a name that another
+  // client has taken away, and with it its share of the new length, meanwhile.
+  LinkCounts parents = {};
 };
 
 // Inside the transaction: checks the limits when the file grows, writes the attributes, counts the space.
-Result<void> put_data_change(State& state, Txn& txn, const Context& ctx, Ino ino, const DataChange& change);
+Result<void> put_data_change(State& state, Txn& txn, const Context& ctx, Ino ino, DataChange& change);
 // After the commit: statistics, quotas, caches. `chunks`: those changed; nothing: any.
 void data_changed(State& state, Ino ino, const DataChange& change, std::optional<std::span<const ChunkIndex>> chunks);
 

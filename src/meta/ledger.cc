@@ -138,30 +138,6 @@ void Ledger::owner(State& state, uint32_t uid, uint32_t gid, int64_t space, int6
   }
 }
 
-void Ledger::length_changed(State& state, Ino ino, const Attr& attr, uint64_t old_length, uint64_t new_length) {
-  const int64_t space = charged_space(new_length) - charged_space(old_length);
-  volume(state, space, 0);
-  owner(state, attr.uid, attr.gid, space, 0);
-  // An unlinked file is in no directory any more.
-  if (!state.dir_stats || attr.nlink == 0) return;
-  const int64_t length = static_cast<int64_t>(new_length) - static_cast<int64_t>(old_length);
-  LinkCounts parents;
-  if (raw(attr.parent) != 0) {
-    parents[attr.parent] = 1;
-  } else {
-    auto found = state.read([&](Txn& txn) -> Result<void> {
-      ZEST_ASSIGN(parents, txn.parents(ino));
-      return {};
-    });
-    if (!found) log_warning(fmt::format("parents of inode {}: {}", raw(ino), found.error().message()));
-  }
-  for (const auto& [parent, count] : parents) {
-    if (count <= 0) continue;
-    dir(state, parent, DirStat{length * count, space * count, 0});
-    quota(state, parent, space * count, 0);
-  }
-}
-
 // --- parents ---
 
 void Ledger::remember_parent(Ino dir, Ino parent) {

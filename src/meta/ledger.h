@@ -42,8 +42,6 @@ class Ledger {
   void dir(State&, Ino dir, const DirStat& delta);             // statistics of one directory
   void quota(State&, Ino dir, int64_t space, int64_t inodes);  // every quota on the path dir -> root
   void owner(State&, uint32_t uid, uint32_t gid, int64_t space, int64_t inodes);
-  // A file's length changed: statistics and quotas of each of its parents, its owner's, the volume's.
-  void length_changed(State&, Ino ino, const Attr& attr, uint64_t old_length, uint64_t new_length);
 
   // The parent of a directory, remembered by lookups and changes, so that quotas are found without reading.
   void remember_parent(Ino dir, Ino parent);

@@ -1,6 +1,7 @@
 // An engine whose connection breaks around commits: before they were carried out, or before the answer came back.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -21,8 +22,9 @@ using meta::Value;
 using meta::Want;
 
 struct Breaks {
-  int after = 0, before = 0;  // how many of the next commits
-  int conflicts = 0;          // are refused, as if another client had been faster
+  int after = 0, before = 0;        // how many of the next commits
+  int conflicts = 0;                // are refused, as if another client had been faster
+  std::function<void()> then = {};  // run after the next commit, before its answer is told
 };
 
 class BreakingTxn : public EngineTxn {
@@ -42,6 +44,7 @@ class BreakingTxn : public EngineTxn {
       return fail(EIO, Fault::kUnknownOutcome, "cut before");
     }
     auto done = txn_->commit(changes);
+    if (auto hook = std::exchange(breaks_.then, nullptr)) hook();
     if (!after || !done) return done;
     breaks_.after--;
     return fail(EIO, Fault::kUnknownOutcome, "cut after");

@@ -1,5 +1,6 @@
 // Writing and reading chunks, copying ranges (semantics.md 7.4, 7.5; encodings.md 5).
 #include "base/bytes.h"
+#include "breaking.h"
 #include "files_fixture.h"
 
 namespace zest::meta {
@@ -212,6 +213,24 @@ TEST_P(WriteFile, copy_file_range_errors) {
     ASSERT_OK(c->setattr(root_, b, kSetFlags, flags));
     EXPECT_ERR(c->copy_file_range(root_, a, 0, b, 0, 1), EPERM);
   }
+}
+
+TEST_P(WriteFile, growth_counts_for_a_name_that_is_removed_right_after) {
+  conformance::Breaks breaks;
+  auto writer = connect({}, false, [&](std::unique_ptr<Engine> engine) {
+    return std::make_unique<conformance::BreakingEngine>(std::move(engine), breaks);
+  });
+  auto& c = client();
+  Ino f = c.file("f");
+  ASSERT_OK(c->link(root_, f, kRootIno, "second"));
+  breaks.then = [&] { EXPECT_OK(c->unlink(root_, kRootIno, "second")); };
+  ASSERT_OK(writer->put(f, 0, std::string(5000, 'x')));
+  EXPECT_FALSE(breaks.then);
+  ASSERT_OK((*writer)->flush_ledgers());
+  ASSERT_OK(c->flush_ledgers());
+  auto stat = c->dir_stat(kRootIno);
+  ASSERT_OK(stat);
+  EXPECT_EQ(*stat, (DirStat{5000, 8192, 1}));
 }
 
 TEST_P(WriteFile, data_past_the_length_is_deleted_with_the_file) {

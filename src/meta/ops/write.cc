@@ -109,7 +109,7 @@ void settle_doubts(State& state, Ino ino, std::span<const Meta::ChunkWrite> writ
     if (!growth) continue;
     state.doubtful.remove(writes[i].slice.id);
     if (!there[i] || growth->old_length == growth->new_length) continue;
-    DataChange change{attr, attr};
+    DataChange change{attr, attr, growth->parents};
     change.before.length = growth->old_length;
     change.after.length = growth->new_length;
     data_changed(state, ino, change, {});
@@ -133,7 +133,7 @@ Result<Attr> Meta::write(Ino ino, std::span<const ChunkWrite> writes) {
   if (!done) {
     s.open_files.forget(ino);
     // The caller may try again with the same slices.
-    Doubtful::Growth growth{change.before.length, change.after.length};
+    Doubtful::Growth growth{change.before.length, change.after.length, change.parents};
     for (size_t i = 0; i < writes.size() && done.error().fault == Fault::kUnknownOutcome; i++)
       s.doubtful.add(writes[i].slice.id, std::exchange(growth, {}));
     return fail(std::move(done.error()));
