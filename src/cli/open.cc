@@ -16,6 +16,9 @@ Result<std::unique_ptr<meta::Meta>> open_meta(const std::string& given, const me
   engine_options.io_retries = options.io_retries;
   engine_options.sort_dir = options.sort_dir;
   ZEST_ASSIGN(auto engine, meta::open_engine(url, engine_options));
+  // a server that cannot be reached is told at once; later, operations wait for it
+  bool server = !url.starts_with("sqlite") && !url.starts_with("memkv");
+  if (server) ZEST_TRY(engine->ping());
   return std::make_unique<meta::Meta>(std::move(engine), system_clock(), options);
 }
 

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <mutex>
 #include <random>
 
 #include "base/log.h"
@@ -37,6 +38,8 @@ void RestoreCommand::restore_hour(meta::Meta& meta, const std::string& hour) {
     if (entry.entry.type == FileType::kDirectory) dirs.push_back(entry.entry.ino);
   std::sort(dirs.begin(), dirs.end());
   std::shuffle(entries->begin(), entries->end(), std::mt19937_64(std::random_device{}()));
+  std::mutex mutex;
+  std::vector<Ino> restored_dirs;
   std::atomic<uint64_t> restored{0}, skipped{0}, failed{0}, done{0}, total{entries->size()};
   Progress progress("restore", &done, &total);
   ThreadPool pool("restore", static_cast<size_t>(std::max(threads, 1)), 10'000);
@@ -49,12 +52,23 @@ void RestoreCommand::restore_hour(meta::Meta& meta, const std::string& hour) {
       if (!put_back && !std::binary_search(dirs.begin(), dirs.end(), parent)) return void(skipped++);
       auto moved =
           meta.rename(root, found->ino, entry.name, parent, name, meta::kRenameNoReplace | meta::kRenameRestore);
-      if (moved) return void(restored++);
+      if (moved) {
+        restored++;
+        std::lock_guard lock(mutex);
+        if (moved->attr.is_dir()) restored_dirs.push_back(moved->ino);
+        return;
+      }
       failed++;
       log_warning(fmt::format("cannot restore {}: {}", entry.name, moved.error().message()));
     });
   }
   pool.drain();
+  // a removed directory has lost its statistics: they are counted anew once its content is back
+  if (auto flushed = meta.flush_ledgers(); !flushed)
+    log_warning("cannot write the statistics: " + flushed.error().message());
+  for (auto dir : restored_dirs)
+    if (auto counted = meta.dir_stat(dir); !counted)
+      log_warning("cannot count a directory: " + counted.error().message());
   log_info(fmt::format("restored {} files in {}", restored.load(), hour));
   if (skipped)
     log_info(fmt::format("left {} files in the trash{}", skipped.load(),
