@@ -155,10 +155,14 @@ class Weed:
 
         def ready():
             assert self.process.poll() is None, open(f"{folder}/log").read()[-2000:]
-            probe = zest.run(zest.ZESTFS, "objbench", *self.storage[:2], *self.storage[4:], "--skip-functional-tests", "--big-object-size", "4",
-                             "--small-objects", "1", "--threads", "1", self.storage[3], check=False)
-            return probe.returncode == 0
-        zest.wait_until(ready, "the S3 server answers")
+            # a server that has just begun may leave a request without an answer: ask anew instead of waiting for it
+            probe = ["objbench", *self.storage[:2], *self.storage[4:], "--skip-functional-tests", "--big-object-size", "4", "--small-objects", "1",
+                     "--threads", "1", self.storage[3]]
+            try:
+                return zest.zestfs(*probe, check=False, timeout=10).returncode == 0
+            except subprocess.TimeoutExpired:
+                return False
+        zest.wait_until(ready, "the S3 server answers", 2 * zest.PATIENCE)
 
     @staticmethod
     def free_ports(count):
