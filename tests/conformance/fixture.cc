@@ -44,7 +44,7 @@ Context user(uint32_t uid, uint32_t gid, std::vector<uint32_t> gids) {
 void Conformance::SetUp() {
   std::string why;
   database_ = GetParam().make(why);
-  if (!database_) GTEST_SKIP() << why;
+  ASSERT_TRUE(database_) << why;
   auto engine = meta::open_engine(database_->url(), {});
   ASSERT_TRUE(engine) << engine.error().message();
   Format format;
@@ -146,6 +146,8 @@ Ino Conformance::find_trashed(Ino parent, Ino ino, const std::string& name) {
 }
 
 void Conformance::verify() {
+  // the tables are read one after another: a deletion under way would be seen half done
+  meta_->drain_deletes();
   EXPECT_OK(meta_->flush_ledgers());
   for (const auto& difference : recount(meta_->engine())) ADD_FAILURE() << difference;
 }
