@@ -45,7 +45,7 @@ Result<ControlClient> ControlClient::open(const std::string& path) {
     if (fstat(fd, &st) == 0 && st.st_ino >= 0x7FFFFFFF00000000) return ControlClient(fd);
     ::close(fd);
   }
-  return fail(ENOENT, fmt::format("open control file for {}", path));
+  return fail(ENOENT, fmt::format("open control file for {}: it is not below a mount of zestfs", path));
 }
 
 ControlClient::ControlClient(ControlClient&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}

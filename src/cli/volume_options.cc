@@ -32,7 +32,7 @@ void add_management_options(CLI::App& app, VolumeOptions& o) {
   app.add_option("--inodes", o.inodes, "most inodes; 0: no limit")->group(group);
   app.add_option("--trash-days", o.trash_days, "days that removed files are kept; 0: no trash (default: 1)")
       ->group(group)
-      ->check(CLI::NonNegativeNumber);
+      ->check([](const std::string& text) { return text.starts_with('-') ? "cannot be negative" : ""; });
   app.add_flag("--enable-acl", o.enable_acl, "POSIX ACLs; cannot be taken back")->group(group);
   app.add_option("--ranger-rest-url", o.ranger_rest_url, "URL of Apache Ranger, kept for other clients")->group(group);
   app.add_option("--ranger-service", o.ranger_service, "service name in Apache Ranger, kept for other clients")
