@@ -6,98 +6,17 @@ outage.py [CASE...]
 import json
 import os
 import signal
-import socket
 import subprocess
-import sys
-import threading
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-import zest
+from work import with_outage, zest
+import servers
 
 SLEEP = float(os.environ.get("ZEST_OUTAGE", "4"))
 
 
-class Redis:
-    """Keeps every change on disk, so that a killed server comes back with all it acknowledged."""
-
-    def __init__(self):
-        self.folder, self.port = zest.temp_dir("redis"), zest.free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        zest.on_exit(self.kill)
-        self.start()
-
-    def start(self):
-        self.process = subprocess.Popen(
-            [zest.tool("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", self.folder,
-             "--appendonly", "yes", "--appendfsync", "always"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        ping = ["redis-cli", "-p", str(self.port), "ping"]
-        zest.wait_until(lambda: zest.run(*ping, check=False).stdout.strip() == "PONG", "redis answers")
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-
-class Worker(threading.Thread):
-    """Writes files and syncs them, again and again; remembers what was acknowledged. Errors are counted, not hidden."""
-
-    def __init__(self, folder):
-        super().__init__(daemon=True)
-        self.folder, self.acknowledged, self.errors, self.stopping = folder, [], [], False
-        self.start()
-
-    def run(self):
-        number = 0
-        while not self.stopping:
-            name = f"{number:05}"
-            number += 1
-            try:
-                with open(os.path.join(self.folder, name), "wb") as file:
-                    file.write(name.encode() * 300)
-                    file.flush()
-                    os.fsync(file.fileno())
-                self.acknowledged.append(name)
-            except OSError as error:
-                self.errors.append((name, error))
-                time.sleep(0.2)
-
-    def progress(self, more=5):
-        """Waits until it has finished some more files."""
-        goal = len(self.acknowledged) + more
-        zest.wait_until(lambda: len(self.acknowledged) >= goal, f"the work goes on; {len(self.acknowledged)} done, errors {self.errors[-3:]}")
-
-    def stop(self):
-        self.stopping = True
-        self.join(zest.PATIENCE)
-        assert not self.is_alive(), "the work hangs"
-
-    def verify(self):
-        for name in self.acknowledged:
-            with open(os.path.join(self.folder, name), "rb") as file:
-                assert file.read() == name.encode() * 300, name
-
-
-def with_outage(volume, outage):
-    mount = volume.mount()
-    os.mkdir(mount.path("work"))
-    worker = Worker(mount.path("work"))
-    worker.progress()
-    outage()
-    worker.progress()
-    worker.stop()
-    worker.verify()
-    mount.umount()
-    mount = volume.mount()
-    worker.verify()
-    mount.umount()
-    zest.zestfs("fsck", volume.meta)
-    zest.zestfs("fsck", volume.meta, "--path", "/", "-r", "--repair", "--sync-dir-stat")
-    zest.zestfs("fsck", volume.meta, "--path", "/", "-r", "--sync-dir-stat")
-
-
 def redis_is_killed_and_restarted():
-    server = Redis()
+    server = servers.Redis(durable=True)
 
     def outage():
         for _ in range(3):
@@ -116,24 +35,24 @@ def asleep(process):
 
 
 def redis_sleeps():
-    server = Redis()
+    server = servers.Redis(durable=True)
     with_outage(zest.Volume("--trash-days", "0", meta=server.url), asleep(server.process))
 
 
 def postgres_is_killed_and_restarted():
-    url, server = zest.postgres_server()
+    server = servers.Postgres()
 
     def outage():
-        for pid in zest.run("pgrep", "-P", str(server.pid)).stdout.split():
+        for pid in server.backends():
             # a killed backend makes the server drop every connection and recover
-            os.kill(int(pid), signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
         time.sleep(1)
-    with_outage(zest.Volume("--trash-days", "0", meta=url), outage)
+    with_outage(zest.Volume("--trash-days", "0", meta=server.url), outage)
 
 
 def mariadb_sleeps():
-    url, server = zest.mariadb_server()
-    with_outage(zest.Volume("--trash-days", "0", meta=url), asleep(server))
+    server = servers.Mariadb()
+    with_outage(zest.Volume("--trash-days", "0", meta=server.url), asleep(server.process))
 
 
 class Weed:
@@ -144,7 +63,7 @@ class Weed:
         config = {"identities": [{"name": "t", "credentials": [{"accessKey": "zest", "secretKey": "zestsecret"}],
                                   "actions": ["Admin", "Read", "Write", "List", "Tagging"]}]}
         json.dump(config, open(f"{folder}/s3.json", "w"))
-        ports = self.free_ports(8)
+        ports = servers.free_ports(8)
         self.process = subprocess.Popen(
             [zest.tool("weed"), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", f"-master.port={ports[0]}",
              f"-volume.port={ports[1]}", "-filer", f"-filer.port={ports[2]}", "-s3", f"-s3.port={ports[3]}", f"-s3.config={folder}/s3.json",
@@ -163,17 +82,6 @@ class Weed:
             except subprocess.TimeoutExpired:
                 return False
         zest.wait_until(ready, "the S3 server answers", 2 * zest.PATIENCE)
-
-    @staticmethod
-    def free_ports(count):
-        # all bound at once, so that they differ
-        sockets = [socket.socket() for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        ports = [one.getsockname()[1] for one in sockets]
-        for one in sockets:
-            one.close()
-        return ports
 
 
 def the_object_store_sleeps():

@@ -182,51 +182,24 @@ class Volume:
 
 
 def redis_server():
-    """A Redis of this test's own; gives its URL."""
-    folder, port = temp_dir("redis"), free_port()
-    server = subprocess.Popen([tool("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder,
-                               "--appendonly", "no"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    on_exit(server.kill)
-    wait_until(lambda: _answers(port), "redis-server answers")
-    return f"redis://127.0.0.1:{port}/0", server
-
-
-def _answers(port):
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-        return True
-    return False
+    """A Redis of this test's own; gives its URL and its process."""
+    import servers
+    server = servers.Redis()
+    return server.url, server.process
 
 
 def postgres_server():
-    """A PostgreSQL of this test's own with a database `zest`; gives its URL."""
-    folder, port = temp_dir("pg"), free_port()
-    bin_dir = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))[-1]
-    shutil.chown(folder, "postgres", "postgres")
-    as_postgres = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups", "env", "LC_ALL=C"]
-    run(*as_postgres, bin_dir / "initdb", "-D", f"{folder}/d", "-A", "trust", "--no-sync", "-E", "UTF8")
-    server = subprocess.Popen([*as_postgres, str(bin_dir / "postgres"), "-D", f"{folder}/d", "-p", str(port), "-c",
-                               "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", f"unix_socket_directories={folder}"],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    on_exit(lambda: (server.send_signal(signal.SIGINT), server.wait(30)))
-    psql = [str(bin_dir / "psql"), "-h", "127.0.0.1", "-p", str(port), "-U", "postgres"]
-    wait_until(lambda: run(*psql, "-c", "select 1", check=False).returncode == 0, "postgres answers")
-    run(*psql, "-c", "create database zest")
-    return f"postgres://postgres@127.0.0.1:{port}/zest?sslmode=disable", server
+    """A PostgreSQL of this test's own with a database `zest`; gives its URL and its process."""
+    import servers
+    server = servers.Postgres()
+    return server.url, server.process
 
 
 def mariadb_server():
-    """A MariaDB of this test's own with a database `zest`; gives its URL."""
-    folder, port = temp_dir("maria"), free_port()
-    run("mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal", f"--datadir={folder}/d", "--user=root",
-        "--skip-test-db")
-    server = subprocess.Popen(["mariadbd", "--no-defaults", "--user=root", f"--datadir={folder}/d", f"--port={port}",
-                               "--bind-address=127.0.0.1", f"--socket={folder}/s"], stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL)
-    on_exit(server.kill)
-    client = ["mariadb", "--no-defaults", f"--socket={folder}/s", "-u", "root"]
-    wait_until(lambda: run(*client, "-e", "select 1", check=False).returncode == 0, "mariadb answers")
-    run(*client, "-e", "create database zest")
-    return f"mysql://root@(127.0.0.1:{port})/zest", server
+    """A MariaDB of this test's own with a database `zest`; gives its URL and its process."""
+    import servers
+    server = servers.Mariadb()
+    return server.url, server.process
 
 
 def main(cases):
