@@ -227,6 +227,8 @@ Result<void> SqliteDriver::set_up(SqliteConnection& connection, bool create) {
   return {};
 }
 
+// Not for the database itself: closing any descriptor of a file drops all locks that this process holds on it
+// (fcntl(2)), SQLite's too, and the next process to leave would then delete the log that this one still writes.
 Result<void> sync_file(const std::string& path, bool must_exist) {
   int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) {
@@ -244,9 +246,8 @@ Result<void> SqliteDriver::sync() {
   ZEST_TRY(sync_file(options_.path + "-wal", false));
   Result<void> folder;
   std::call_once(folder_synced_, [&] {
-    folder = sync_file(options_.path, true);
     size_t slash = options_.path.rfind('/');
-    if (folder) folder = sync_file(slash == std::string::npos ? "." : options_.path.substr(0, slash + 1), true);
+    folder = sync_file(slash == std::string::npos ? "." : options_.path.substr(0, slash + 1), true);
   });
   return folder;
 }
