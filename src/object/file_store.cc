@@ -9,6 +9,7 @@
 #include <random>
 #include <utility>
 
+#include "object/file_io.h"
 #include "object/file_list.h"
 #include "object/file_sync.h"
 
@@ -83,7 +84,7 @@ class FileStore : public Storage {
     size_t wanted = offset < stored ? std::min(size, stored - offset) : 0;
     Result<size_t> got = size_t{0};
     body.resize_and_overwrite(wanted, [&](char* buffer, size_t) {
-      got = read_all(fd.get(), key, offset, {buffer, wanted});
+      got = read(fd.get(), key, offset, {buffer, wanted});
       return got.value_or(0);
     });
     if (!got) return fail(std::move(got.error()));
@@ -96,7 +97,7 @@ class FileStore : public Storage {
     Fd fd(open_object(key, stored));
     if (fd.get() < 0) return open_error(key);
     if (offset >= stored) return size_t{0};
-    return read_all(fd.get(), key, offset, buffer.subspan(0, std::min<uint64_t>(buffer.size(), stored - offset)));
+    return read(fd.get(), key, offset, buffer.subspan(0, std::min<uint64_t>(buffer.size(), stored - offset)));
   }
 
   Result<void> put(const std::string& key, std::string_view body, std::string_view) override {
@@ -175,30 +176,18 @@ class FileStore : public Storage {
     return fd;
   }
 
-  static Result<size_t> read_all(int fd, const std::string& key, uint64_t offset, std::span<char> into) {
-    size_t done = 0;
-    while (done < into.size()) {
-      ssize_t got = ::pread(fd, into.data() + done, into.size() - done, static_cast<off_t>(offset + done));
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) return fail(errno, "get " + key);
-      if (got == 0) break;
-      done += static_cast<size_t>(got);
-    }
-    return done;
+  static Result<size_t> read(int fd, const std::string& key, uint64_t offset, std::span<char> into) {
+    ssize_t got = read_all(fd, offset, into);
+    if (got < 0) return fail(errno, "get " + key);
+    return static_cast<size_t>(got);
   }
 
   static int write_file(const std::string& name, std::string_view body) {
     Fd fd(::open(name.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
     if (fd.get() < 0) return errno;
-    const size_t size = body.size();
-    while (!body.empty()) {
-      ssize_t put = ::write(fd.get(), body.data(), body.size());
-      if (put < 0 && errno == EINTR) continue;
-      if (put < 0) return errno;
-      body.remove_prefix(static_cast<size_t>(put));
-    }
+    if (int code = write_direct(fd.get(), body)) return code;
     // The disk may begin with large ones, so that a sync finds little to do; small ones may not live that long.
-    if (size >= kWriteEarly) ::sync_file_range(fd.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
+    if (body.size() >= kWriteEarly) ::sync_file_range(fd.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
     return fd.close() < 0 ? errno : 0;
   }
 

@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "object/crc32c.h"
+#include "object/file_io.h"
 
 namespace zest::data {
 namespace {
@@ -32,16 +33,6 @@ std::unexpected<Error> os_error(const char* call, const std::string& path) {
   int code = errno;
   if (code == ENOENT) return fail(ENOENT);
   return fail(code, fmt::format("{} {}", call, path));
-}
-
-Result<void> write_all(int fd, std::string_view data) {
-  while (!data.empty()) {
-    ssize_t n = ::write(fd, data.data(), data.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail(errno);
-    data.remove_prefix(static_cast<size_t>(n));
-  }
-  return {};
 }
 
 }  // namespace
@@ -77,7 +68,7 @@ Result<void> make_dirs(const std::string& dir, uint32_t mode) {
   return {};
 }
 
-Result<void> write_cache_file(const std::string& path, std::string_view data, Verify level, uint32_t mode) {
+Result<void> write_cache_file(const std::string& path, std::string_view data, Verify level, uint32_t mode, bool soon) {
   std::string temporary = path + ".tmp";
   int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC;
   int fd = ::open(temporary.c_str(), flags, mode);
@@ -86,8 +77,10 @@ Result<void> write_cache_file(const std::string& path, std::string_view data, Ve
     fd = ::open(temporary.c_str(), flags, mode);
   }
   if (fd < 0) return fail(errno, "open " + temporary);
-  auto written = write_all(fd, data);
-  if (written && level != Verify::kNone) written = write_all(fd, checksum_trailer(data));
+  int code = soon ? object::write_all(fd, data) : object::write_direct(fd, data);
+  if (code == 0 && level != Verify::kNone) code = object::write_all(fd, checksum_trailer(data));
+  Result<void> written;
+  if (code != 0) written = fail(code);
   if (written && ::fchmod(fd, mode) != 0) written = fail(errno);
   if (drop_os_cache()) ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
   if (::close(fd) != 0 && written) written = fail(errno);

@@ -307,7 +307,7 @@ Result<void> DiskStore::stage(const BlockId& id, std::string_view data) {
   if (out_) return fail(EIO, "cache directory is out of use");
   if (stage_full_) return fail(ENOSPC);
   std::string staging = path(id, true), raw_path = path(id, false);
-  auto written = write_cache_file(staging, data, verify_, options_.cache.mode);
+  auto written = write_cache_file(staging, data, verify_, options_.cache.mode, true);
   if (!written) {
     if (written.error().code == ENOSPC || written.error().code == EDQUOT) stage_full_ = true;
     io_error(written.error().code);
