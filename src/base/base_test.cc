@@ -53,6 +53,11 @@ TEST(Units, Sizes) {
   EXPECT_FALSE(parse_size(""));
   EXPECT_FALSE(parse_size("9E9"));
   EXPECT_EQ(format_size(1536), "1.5 KiB");
+  EXPECT_EQ(format_size(0), "0 B");
+  EXPECT_EQ(format_size(1023), "1023 B");
+  EXPECT_EQ(format_size(128 << 10), "128 KiB");
+  EXPECT_EQ(format_size_exact(17), "17 Bytes");
+  EXPECT_EQ(format_size_exact(200'000), "195.31 KiB (200000 Bytes)");
 }
 
 TEST(Units, Durations) {

@@ -5,6 +5,8 @@
 #include <charconv>
 #include <cmath>
 #include <ctime>
+#include <iterator>
+#include <utility>
 
 namespace zest {
 namespace {
@@ -71,13 +73,28 @@ std::optional<int64_t> parse_duration_ms(std::string_view text) {
   return negative ? -ms : ms;
 }
 
+namespace {
+constexpr const char* kSizeNames[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+constexpr size_t kSizePowers = std::size(kSizeNames) - 1;
+
+// The amount in the largest unit that leaves it above 1, and that unit.
+std::pair<double, const char*> scaled(uint64_t bytes) {
+  auto value = static_cast<double>(bytes);
+  size_t power = 0;
+  while (value >= 1024 && power < kSizePowers) value /= 1024, power++;
+  return {value, kSizeNames[power]};
+}
+}  // namespace
+
 std::string format_size(uint64_t bytes) {
-  static constexpr const char* kNames[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-  if (bytes < 1024) return fmt::format("{} B", bytes);
-  double value = static_cast<double>(bytes);
-  int power = 0;
-  while (value >= 1024 && power < 6) value /= 1024, power++;
-  return fmt::format("{:.1f} {}", value, kNames[power]);
+  auto [value, unit] = scaled(bytes);
+  return fmt::format("{:.{}f} {}", value, bytes >= 1024 && value < 10 ? 1 : 0, unit);
+}
+
+std::string format_size_exact(uint64_t bytes) {
+  if (bytes < 1024) return fmt::format("{} Bytes", bytes);
+  auto [value, unit] = scaled(bytes);
+  return fmt::format("{:.2f} {} ({} Bytes)", value, unit, bytes);
 }
 
 std::string format_duration_ms(int64_t ms) {

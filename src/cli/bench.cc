@@ -9,14 +9,16 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
-#include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 #include <thread>
 
 #include "base/log.h"
+#include "base/units.h"
 #include "cli/command.h"
 #include "cli/control_client.h"
+#include "cli/mount_files.h"
 #include "cli/terminal.h"
 #include "cli/volume_options.h"
 
@@ -40,24 +42,16 @@ struct BenchCommand {
   int write_file(const std::string& path, uint64_t size);
   int read_file(const std::string& path);
   void add(const char* item, double rate, const char* unit, double cost, const char* cost_unit);
-  void add_mount_rows();
+  void add_mount_rows(const MountStats& after);
 
   uint64_t block = 0, big = 0, small = 0;
   std::string folder, mount;
   std::vector<char> data;
-  std::map<std::string, double> before;
+  std::optional<MountStats> before;  // none: the folder is in no mount of ours
   std::vector<std::vector<std::string>> rows{{"ITEM", "VALUE", "COST"}};
   nlohmann::ordered_json out = nlohmann::ordered_json::array();
   const std::atomic<bool>* cancelled = nullptr;
 };
-
-std::map<std::string, double> stats_of(const std::string& mount) {
-  std::map<std::string, double> values;
-  std::ifstream file(mount + "/.stats");
-  std::string name;
-  for (double value; file >> name >> value;) values[name] += value;
-  return values;
-}
 
 void drop_kernel_caches() {
   const char* skip = getenv("SKIP_DROP_CACHES");
@@ -117,10 +111,9 @@ void BenchCommand::add(const char* item, double rate, const char* unit, double c
 }
 
 // What the mount itself did meanwhile.
-void BenchCommand::add_mount_rows() {
-  auto after = stats_of(mount);
+void BenchCommand::add_mount_rows(const MountStats& after) {
   auto row = [&](const char* item, const std::string& metric) {
-    auto delta = [&](const std::string& name) { return after[name] - before[name]; };
+    auto delta = [&](const std::string& name) { return after[name] - (*before)[name]; };
     double count = delta(metric + "_total"), seconds = delta(metric + "_sum");
     rows.push_back({item, fmt::format("{:.0f} operations", count),
                     fmt::format("{:.2f} ms/op", count > 0 ? seconds / count * 1000 : 0)});
@@ -130,13 +123,13 @@ void BenchCommand::add_mount_rows() {
                    {"cost", count > 0 ? seconds / count * 1000 : 0},
                    {"costUnit", "ms/op"}});
   };
-  row("FUSE operation", "juicefs_fuse_ops_durations_histogram_seconds");
-  row("Update meta", "juicefs_transaction_durations_histogram_seconds");
-  row("Put object", "juicefs_object_request_durations_histogram_seconds_PUT");
-  row("Get object", "juicefs_object_request_durations_histogram_seconds_GET");
-  row("Delete object", "juicefs_object_request_durations_histogram_seconds_DELETE");
-  row("Write into cache", "juicefs_blockcache_write_hist_seconds");
-  row("Read from cache", "juicefs_blockcache_read_hist_seconds");
+  row("FUSE operation", "fuse_ops_durations_histogram_seconds");
+  row("Update meta", "transaction_durations_histogram_seconds");
+  row("Put object", "object_request_durations_histogram_seconds_PUT");
+  row("Get object", "object_request_durations_histogram_seconds_GET");
+  row("Delete object", "object_request_durations_histogram_seconds_DELETE");
+  row("Write into cache", "blockcache_write_hist_seconds");
+  row("Read from cache", "blockcache_read_hist_seconds");
 }
 
 Result<void> BenchCommand::measure() {
@@ -187,31 +180,32 @@ int BenchCommand::run() {
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) return complain("cannot create " + folder, Error{error.value(), Fault::kPlain, {}});
-  if (auto root = mount_root_of(base)) mount = *root, before = stats_of(mount);
+  if (auto root = mount_root_of(base))
+    if (auto stats = MountStats::read(*root)) mount = *root, before = std::move(*stats);
   data.resize(block);
   std::mt19937_64 random(std::random_device{}());
   for (auto& c : data) c = static_cast<char>(random());
   double start = now();
   auto measured = measure();
   double seconds = now() - start;
-  auto after = mount.empty() ? before : stats_of(mount);
-  bool ours = !before.empty();
-  if (measured && ours) add_mount_rows();
+  std::string extra;
+  if (measured && before) {
+    auto after = MountStats::read(mount);
+    if (!after) return complain("", after.error());
+    add_mount_rows(*after);
+    extra = fmt::format(", CPU: {:.1f}%, Memory: {}", ((*after)["cpu_usage"] - (*before)["cpu_usage"]) / seconds * 100,
+                        format_size(static_cast<uint64_t>((*after)["memory"])));
+  }
   fs::remove_all(folder, error);
   if (!measured) return complain("benchmark", measured.error());
   if (json) {
     fmt::print("{}\n", out.dump(2));
     return 0;
   }
-  std::string extra;
-  if (ours)
-    extra = fmt::format(", CPU: {:.1f}%, Memory: {}",
-                        (after["juicefs_cpu_usage"] - before["juicefs_cpu_usage"]) / seconds * 100,
-                        ibytes(static_cast<uint64_t>(after["juicefs_memory"])));
   fmt::print(
       "Benchmark finished!\nBlockSize: {}, BigFileSize: {}, SmallFileSize: {}, SmallFileCount: {}, NumThreads: "
       "{}\nTime used: {:.1f} s{}\n{}",
-      ibytes(block), ibytes(big), ibytes(small), small_file_count, threads, seconds, extra, table(rows));
+      format_size(block), format_size(big), format_size(small), small_file_count, threads, seconds, extra, table(rows));
   return 0;
 }
 

@@ -18,6 +18,8 @@ Runner setup_stats(CLI::App&);
 Runner setup_profile(CLI::App&);
 Runner setup_info(CLI::App&);
 Runner setup_summary(CLI::App&);
+Runner setup_top(CLI::App&);
+Runner setup_why(CLI::App&);
 Runner setup_bench(CLI::App&);
 Runner setup_objbench(CLI::App&);
 Runner setup_mount(CLI::App&);
@@ -51,6 +53,9 @@ static constexpr Command kCommands[] = {
     {"info", "INSPECTOR", "show inode, size, paths and objects of files", "[command options] PATH|INODE...",
      setup_info},
     {"summary", "INSPECTOR", "show what takes the space below a directory", "[command options] PATH", setup_summary},
+    {"top", "INSPECTOR", "show the slowest operations and files of a mount, live", "[command options] MOUNTPOINT",
+     setup_top},
+    {"why", "INSPECTOR", "show how a file is stored and what reading it costs", "[command options] PATH", setup_why},
     {"bench", "TOOL", "measure a directory", "[command options] PATH", setup_bench},
     {"objbench", "TOOL", "test and measure an object storage", "[command options] BUCKET", setup_objbench},
     {"mount", "SERVICE", "mount a volume", "[command options] META-URL MOUNTPOINT", setup_mount},

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/log.h"
+#include "base/units.h"
 #include "cli/command.h"
 #include "cli/open.h"
 #include "cli/terminal.h"
@@ -35,8 +36,6 @@ void ConfigCommand::changed(const std::string& name, const std::string& from, co
 }
 
 void ConfigCommand::changed_secret(const std::string& name) { lines.push_back(fmt::format("{:>10}: updated", name)); }
-
-std::string limit_text(uint64_t bytes) { return bytes ? ibytes(bytes) : "0 B"; }
 
 Result<void> ConfigCommand::apply(Format& f) {
   auto& o = volume;
@@ -70,7 +69,7 @@ Result<void> ConfigCommand::apply(Format& f) {
   set_limit("download-limit", f.download_limit, download_limit);
   if (o.capacity) {
     ZEST_ASSIGN(uint64_t bytes, parse_bytes(*o.capacity, uint64_t{1} << 30, "capacity"));
-    changed("capacity", limit_text(f.capacity), limit_text(bytes));
+    changed("capacity", format_size(f.capacity), format_size(bytes));
     f.capacity = bytes;
   }
   if (o.inodes) {

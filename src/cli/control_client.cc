@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -54,6 +55,33 @@ ControlClient::~ControlClient() {
   if (fd_ >= 0) ::close(fd_);
 }
 
+namespace {
+
+// What the bytes received so far give: nothing yet, or the end of the reply. Takes off the progress records.
+std::optional<Result<std::string>> take_reply(uint32_t op, std::string& pending, ControlClient::Progress* progress) {
+  while (!pending.empty()) {
+    auto kind = static_cast<uint8_t>(pending[0]);
+    ByteReader in(std::string_view(pending).substr(1));
+    if (kind == 0xFE) {
+      if (pending.size() < 17) return std::nullopt;
+      uint64_t a = in.be64(), b = in.be64();
+      if (progress) progress->a = a, progress->b = b;
+      pending.erase(0, 17);
+    } else if (kind == 0xFF || op == op::kInfoLegacy) {  // the legacy reply has no mark before its length
+      size_t head = kind == 0xFF ? 5 : 4;
+      if (pending.size() < head) return std::nullopt;
+      size_t length = ByteReader(std::string_view(pending).substr(head - 4)).be32();
+      if (pending.size() < head + length) return std::nullopt;
+      return pending.substr(head, length);
+    } else {
+      return kind == 0 ? Result<std::string>(std::string()) : fail(kind);
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 Result<std::string> ControlClient::request(uint32_t op, const std::string& body, Progress* progress,
                                            const std::atomic<bool>* cancelled) {
   std::string message;
@@ -79,24 +107,7 @@ Result<std::string> ControlClient::request(uint32_t op, const std::string& body,
     }
     pause_ms = 1;
     pending.append(buffer, static_cast<size_t>(n));
-    while (!pending.empty()) {
-      auto kind = static_cast<uint8_t>(pending[0]);
-      ByteReader in(std::string_view(pending).substr(1));
-      if (kind == 0xFE && pending.size() >= 17) {
-        uint64_t a = in.be64(), b = in.be64();
-        if (progress) progress->a = a, progress->b = b;
-        pending.erase(0, 17);
-      } else if (kind == 0xFF && pending.size() >= 5) {
-        size_t length = in.be32();
-        if (pending.size() < 5 + length) break;
-        return pending.substr(5, length);
-      } else if (kind != 0xFE && kind != 0xFF) {
-        if (kind == 0) return std::string();
-        return fail(kind);
-      } else {
-        break;
-      }
-    }
+    if (auto reply = take_reply(op, pending, progress)) return std::move(*reply);
   }
 }
 

@@ -26,7 +26,8 @@ class ControlClient {
     std::atomic<uint64_t> a{0}, b{0};
   };
   // Sends one request and waits for its end: the JSON or text of the reply, empty for operations that only succeed; the
-  // errno that the server gave as an error. EINTR when `cancelled` becomes true: the server then stops the job.
+  // errno that the server gave as an error. Of kInfoLegacy the text of its reply. EINTR when `cancelled` becomes true:
+  // the server then stops the job.
   Result<std::string> request(uint32_t op, const std::string& body, Progress* progress,
                               const std::atomic<bool>* cancelled);
 

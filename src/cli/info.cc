@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "base/units.h"
 #include "cli/command.h"
 #include "cli/control_client.h"
 #include "cli/terminal.h"
@@ -76,8 +77,8 @@ void print_locks(const Json& reply, const char* key, const char* title, const st
 void InfoCommand::print(const std::string& path, const Json& reply) {
   Json summary = reply.value("Summary", Json::object());
   fmt::print("{} :\n  inode: {}\n  files: {}\n   dirs: {}\n length: {}\n   size: {}\n", path, number(reply, "Ino"),
-             number(summary, "Files"), number(summary, "Dirs"), full_bytes(amount(summary, "Length")),
-             full_bytes(amount(summary, "Size")));
+             number(summary, "Files"), number(summary, "Dirs"), format_size_exact(amount(summary, "Length")),
+             format_size_exact(amount(summary, "Size")));
   auto paths = reply.value("Paths", Json::array());
   if (paths.empty())
     fmt::print("   path: unknown\n");

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "base/units.h"
 #include "cli/command.h"
 #include "cli/open.h"
 #include "cli/terminal.h"
@@ -269,7 +270,7 @@ int ObjbenchCommand::run() {
     fmt::print(
         "Benchmark finished! block-size: {}, big-object-size: {}, small-object-size: {}, small-objects: {}, "
         "NumThreads: {}\n{}",
-        ibytes(block), ibytes(big), ibytes(small), small_objects, threads, table(rows));
+        format_size(block), format_size(big), format_size(small), small_objects, threads, table(rows));
   }
   return failed ? 1 : 0;
 }

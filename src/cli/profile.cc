@@ -1,5 +1,4 @@
 // zestfs profile: adds up the access log by operation, live or from a file (docs/behaviour/control.md section 8).
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/stat.h>
@@ -11,55 +10,15 @@
 #include <fstream>
 #include <iostream>
 #include <map>
-#include <set>
-#include <sstream>
 #include <thread>
 
-#include "base/bytes.h"
 #include "base/log.h"
 #include "cli/command.h"
-#include "cli/control_client.h"
+#include "cli/mount_files.h"
 #include "cli/terminal.h"
 
 namespace zest::cli {
 namespace {
-
-struct Line {
-  double time = 0;  // seconds since the epoch
-  std::string ids[3], operation;
-  double seconds = 0;
-};
-
-// "2026.11.22 15:07:47.298893 [uid:0,gid:0,pid:26013] create (...) - OK <0.001893>"
-std::optional<Line> parse_line(const std::string& text) {
-  std::istringstream in(text);
-  std::vector<std::string> fields;
-  for (std::string field; in >> field;) fields.push_back(field);
-  if (fields.size() < 5) return std::nullopt;
-  Line line;
-  std::tm tm{};
-  int micros = 0;
-  if (sscanf(fields[0].c_str(), "%d.%d.%d", &tm.tm_year, &tm.tm_mon, &tm.tm_mday) != 3) return std::nullopt;
-  if (sscanf(fields[1].c_str(), "%d:%d:%d.%d", &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &micros) < 3) return std::nullopt;
-  tm.tm_year -= 1900, tm.tm_mon -= 1, tm.tm_isdst = -1;
-  line.time = static_cast<double>(mktime(&tm)) + micros / 1e6;
-  size_t id = 0;
-  for (size_t i = 0; i < fields[2].size() && id < 3;) {
-    if (!isdigit(static_cast<unsigned char>(fields[2][i]))) {
-      i++;
-      continue;
-    }
-    size_t end = i;
-    while (end < fields[2].size() && isdigit(static_cast<unsigned char>(fields[2][end]))) end++;
-    line.ids[id++] = fields[2].substr(i, end - i);
-    i = end;
-  }
-  line.operation = fields[3];
-  auto& last = fields.back();
-  if (last.size() < 3 || last[0] != '<') return std::nullopt;
-  line.seconds = atof(last.c_str() + 1);
-  return line;
-}
 
 struct ProfileCommand {
   std::vector<std::string> args;
@@ -67,11 +26,11 @@ struct ProfileCommand {
   double interval = 2;
 
   int run();
-  int live(const std::string& log);
+  int live(const std::string& mount);
   int replay(const std::string& file);
   void take(const std::string& text);
   void print(double seconds, const std::string& state, double at);
-  bool wanted(const Line& line) const;
+  bool wanted(const AccessRecord& record) const;
 
   struct Sum {
     uint64_t count = 0;
@@ -81,23 +40,23 @@ struct ProfileCommand {
   double first = 0, last = 0;
 };
 
-bool ProfileCommand::wanted(const Line& line) const {
+bool ProfileCommand::wanted(const AccessRecord& record) const {
   auto matches = [](const std::vector<std::string>& list, const std::string& id) {
     return list.empty() || std::find(list.begin(), list.end(), id) != list.end();
   };
-  return matches(uids, line.ids[0]) && matches(gids, line.ids[1]) && matches(pids, line.ids[2]);
+  return matches(uids, record.uid) && matches(gids, record.gid) && matches(pids, record.pid);
 }
 
 void ProfileCommand::take(const std::string& text) {
   if (text.size() < 3 || text[0] == '#') return;
-  auto line = parse_line(text);
-  if (!line) return log_warning("not a line of an access log: " + text.substr(0, 100));
-  if (first == 0) first = line->time;
-  last = line->time;
-  if (!wanted(*line)) return;
-  auto& sum = sums[line->operation];
+  auto record = parse_access_line(text);
+  if (!record) return log_warning("not a line of an access log: " + text.substr(0, 100));
+  if (first == 0) first = record->time;
+  last = record->time;
+  if (!wanted(*record)) return;
+  auto& sum = sums[record->operation];
   sum.count++;
-  sum.micros += line->seconds * 1e6;
+  sum.micros += record->seconds * 1e6;
 }
 
 void ProfileCommand::print(double seconds, const std::string& state, double at) {
@@ -124,28 +83,19 @@ void ProfileCommand::print(double seconds, const std::string& state, double at) 
   sums.clear();
 }
 
-int ProfileCommand::live(const std::string& log) {
-  int fd = open(log.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return complain("open " + log, Error{errno, Fault::kPlain, {}});
+int ProfileCommand::live(const std::string& mount) {
+  auto log = AccessLog::open(mount);
+  if (!log) return complain("", log.error());
   const auto* cancelled = watch_interrupts();
-  std::string pending;
-  char buffer[64 * 1024];
   auto started = std::chrono::steady_clock::now();
   while (!*cancelled) {
-    auto n = ::read(fd, buffer, sizeof buffer);
-    if (n < 0 && errno != EINTR && errno != EAGAIN) {
-      close(fd);
-      return complain("read " + log, Error{errno, Fault::kPlain, {}});
-    }
-    if (n > 0) pending.append(buffer, static_cast<size_t>(n));
-    for (size_t end; (end = pending.find('\n')) != std::string::npos; pending.erase(0, end + 1))
-      take(pending.substr(0, end));
+    if (auto read = log->read([this](const std::string& line) { take(line); }); !read)
+      return complain("", read.error());
     double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
     if (seconds < interval) continue;
     print(seconds, "", static_cast<double>(time(nullptr)));
     started = std::chrono::steady_clock::now();
   }
-  close(fd);
   return 0;
 }
 
@@ -182,11 +132,9 @@ int ProfileCommand::run() {
   struct stat st {};
   if (stat(args[0].c_str(), &st) != 0) return complain("open " + args[0], Error{errno, Fault::kPlain, {}});
   if (!S_ISDIR(st.st_mode)) return replay(args[0]);
-  if (st.st_ino != 1) return complain(fmt::format("path {} is not a mount point", args[0]));
+  if (auto mount = check_mount_point(args[0]); !mount) return complain(mount.error().what);
   if (interval <= 0) return complain("interval must be > 0 for a mount point");
-  for (const char* name : {"/.jfs.accesslog", "/.accesslog"})
-    if (access((args[0] + name).c_str(), F_OK) == 0) return live(args[0] + name);
-  return complain(fmt::format("path {} is not a mount point", args[0]));
+  return live(args[0]);
 }
 
 }  // namespace

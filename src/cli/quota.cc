@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 #include "base/log.h"
+#include "base/units.h"
 #include "cli/command.h"
 #include "cli/open.h"
 #include "cli/terminal.h"
@@ -92,8 +93,8 @@ void QuotaCommand::show(Meta& meta, const std::vector<Meta::QuotaOf>& quotas) {
   for (auto& q : quotas) {
     auto used = std::max<int64_t>(q.quota.used_space, 0), inodes_used = std::max<int64_t>(q.quota.used_inodes, 0);
     rows.push_back({label(meta, q),
-                    q.quota.max_space > 0 ? ibytes(static_cast<uint64_t>(q.quota.max_space)) : "unlimited",
-                    ibytes(static_cast<uint64_t>(used)), percent(used, q.quota.max_space),
+                    q.quota.max_space > 0 ? format_size(static_cast<uint64_t>(q.quota.max_space)) : "unlimited",
+                    format_size(static_cast<uint64_t>(used)), percent(used, q.quota.max_space),
                     q.quota.max_inodes > 0 ? with_commas(static_cast<uint64_t>(q.quota.max_inodes)) : "unlimited",
                     with_commas(static_cast<uint64_t>(inodes_used)), percent(inodes_used, q.quota.max_inodes)});
   }
@@ -153,8 +154,8 @@ int QuotaCommand::check(Meta& meta) {
     }
     log_warning(
         fmt::format("{}: quota({}, {}) != summary({}, {})", label(meta, q),
-                    ibytes(static_cast<uint64_t>(std::max<int64_t>(stored->used_space, 0))), stored->used_inodes,
-                    ibytes(static_cast<uint64_t>(std::max<int64_t>(counted.used_space, 0))), counted.used_inodes));
+                    format_size(static_cast<uint64_t>(std::max<int64_t>(stored->used_space, 0))), stored->used_inodes,
+                    format_size(static_cast<uint64_t>(std::max<int64_t>(counted.used_space, 0))), counted.used_inodes));
     if (repair) {
       q.quota.used_space = counted.used_space, q.quota.used_inodes = counted.used_inodes;
       log_info(fmt::format("quota of {} is repaired", label(meta, q)));

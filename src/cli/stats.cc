@@ -1,19 +1,17 @@
 // zestfs stats: a live table of what a mount does, from its .stats (docs/behaviour/control.md section 7).
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cmath>
 #include <ctime>
-#include <fstream>
-#include <map>
 #include <thread>
 
 #include "base/log.h"
 #include "cli/command.h"
 #include "cli/control_client.h"
+#include "cli/mount_files.h"
 #include "cli/terminal.h"
 
 namespace zest::cli {
@@ -31,21 +29,6 @@ struct Section {
   const char* name;
   std::vector<Column> columns;
 };
-
-using Values = std::map<std::string, double>;
-
-Result<Values> read_stats(const std::string& mount) {
-  for (const char* name : {"/.jfs.stats", "/.stats"}) {
-    std::ifstream file(mount + name);
-    if (!file) continue;
-    Values values;
-    std::string metric;
-    double value;
-    while (file >> metric >> value) values[metric] += value;
-    return values;
-  }
-  return fail(ENOENT, fmt::format("path {} is not a mount point", mount));
-}
 
 Section section_of(char key, int verbosity) {
   bool more = verbosity >= 1;
@@ -131,19 +114,15 @@ struct StatsCommand {
   int interval = 1, verbosity = 0, count = 0;
 
   int run();
-  std::string cell(const Column& column, const Values& now, const Values& before, double seconds) const;
-  std::string row(const Values& now, const Values& before, double seconds) const;
+  std::string cell(const Column& column, const MountStats& now, const MountStats& before, double seconds) const;
+  std::string row(const MountStats& now, const MountStats& before, double seconds) const;
   void header() const;
   std::vector<Section> sections;
 };
 
-double get(const Values& values, const std::string& name) {
-  auto it = values.find("juicefs_" + name);
-  return it == values.end() ? 0 : it->second;
-}
-
-std::string StatsCommand::cell(const Column& column, const Values& now, const Values& before, double seconds) const {
-  auto delta = [&](const std::string& name) { return get(now, name) - get(before, name); };
+std::string StatsCommand::cell(const Column& column, const MountStats& now, const MountStats& before,
+                               double seconds) const {
+  auto delta = [&](const std::string& name) { return now[name] - before[name]; };
   switch (column.kind) {
     case Kind::kTime: {
       time_t t = time(nullptr);
@@ -158,13 +137,13 @@ std::string StatsCommand::cell(const Column& column, const Values& now, const Va
     }
     case Kind::kBytes:
     case Kind::kCount:
-      return format_amount(column.gauge ? get(now, column.metric) : delta(column.metric) / seconds,
+      return format_amount(column.gauge ? now[column.metric] : delta(column.metric) / seconds,
                            column.kind == Kind::kBytes);
   }
   return {};
 }
 
-std::string StatsCommand::row(const Values& now, const Values& before, double seconds) const {
+std::string StatsCommand::row(const MountStats& now, const MountStats& before, double seconds) const {
   std::vector<std::string> parts;
   for (auto& section : sections) {
     std::vector<std::string> cells;
@@ -191,9 +170,7 @@ void StatsCommand::header() const {
 
 int StatsCommand::run() {
   auto mount = absolute_path(args[0]);
-  struct stat st {};
-  if (stat(mount.c_str(), &st) != 0 || st.st_ino != 1)
-    return complain(fmt::format("path {} is not a mount point", mount));
+  if (auto point = check_mount_point(mount); !point) return complain(point.error().what);
   for (char key : schema) {
     auto section = section_of(key, verbosity);
     if (section.name)
@@ -204,14 +181,14 @@ int StatsCommand::run() {
   if (sections.empty()) return complain("no item to show");
   interval = std::max(interval, 1);
   const auto* cancelled = watch_interrupts();
-  auto before = read_stats(mount);
+  auto before = MountStats::read(mount);
   if (!before) return complain("", before.error());
-  Values last = *before;
+  MountStats last = *before;
   bool live = colour_on(STDOUT_FILENO);
   double seconds = interval;  // of the first row, whose differences are nothing
   for (int line = 0; !*cancelled && (count == 0 || line < count); line++) {
     if (line % 30 == 0) header();
-    auto now = read_stats(mount);
+    auto now = MountStats::read(mount);
     if (!now) return complain("", now.error());
     fmt::print("{}{}\n", live ? "\r\x1b[K" : "", row(*now, last, seconds));
     fflush(stdout);
@@ -221,7 +198,7 @@ int StatsCommand::run() {
     for (int second = 1; second <= interval && !*cancelled; second++) {
       std::this_thread::sleep_until(started + std::chrono::seconds(second));
       if (!live || second == interval) continue;
-      if (auto between = read_stats(mount)) {
+      if (auto between = MountStats::read(mount)) {
         fmt::print("\r\x1b[2m{}\x1b[0m", row(*between, last, second));
         fflush(stdout);
       }

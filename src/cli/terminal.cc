@@ -11,6 +11,7 @@
 #include <mutex>
 #include <thread>
 
+#include "base/units.h"
 #include "cli/command.h"
 
 namespace zest::cli {
@@ -58,25 +59,6 @@ bool confirm() {
   return false;
 }
 
-std::string ibytes(uint64_t bytes) {
-  static constexpr const char* kNames[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-  if (bytes < 10) return fmt::format("{} B", bytes);
-  double value = static_cast<double>(bytes);
-  int power = 0;
-  while (value >= 1024 && power < 6) value /= 1024, power++;
-  return value < 10 && power > 0 ? fmt::format("{:.1f} {}", value, kNames[power])
-                                 : fmt::format("{:.0f} {}", value, kNames[power]);
-}
-
-std::string full_bytes(uint64_t bytes) {
-  static constexpr const char* kNames[] = {"Bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-  if (bytes < 1024) return fmt::format("{} Bytes", bytes);
-  double value = static_cast<double>(bytes);
-  int power = 0;
-  while (value >= 1024 && power < 6) value /= 1024, power++;
-  return fmt::format("{:.2f} {} ({} Bytes)", value, kNames[power], bytes);
-}
-
 std::string with_commas(uint64_t count) {
   auto text = std::to_string(count);
   for (auto i = static_cast<std::ptrdiff_t>(text.size()) - 3; i > 0; i -= 3) text.insert(static_cast<size_t>(i), ",");
@@ -99,13 +81,13 @@ struct Progress::Drawing {
   bool stop = false;
   std::thread thread;
 
-  std::string amount(uint64_t n) const { return bytes ? full_bytes(n) : std::to_string(n); }
+  std::string amount(uint64_t n) const { return bytes ? format_size_exact(n) : std::to_string(n); }
 
   void draw(bool last) const {
     double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     uint64_t n = *done, all = total ? total->load() : 0;
     double rate = seconds > 0 ? static_cast<double>(n) / seconds : 0;
-    std::string speed = bytes ? ibytes(static_cast<uint64_t>(rate)) + "/s" : fmt::format("{:.1f}/s", rate);
+    std::string speed = bytes ? format_size(static_cast<uint64_t>(rate)) + "/s" : fmt::format("{:.1f}/s", rate);
     std::string line;
     if (all > 0) {
       auto filled = static_cast<size_t>(std::min(1.0, static_cast<double>(n) / static_cast<double>(all)) * 30);

@@ -17,8 +17,6 @@ void warn_user(const std::string& text);
 // Asks "Proceed anyway? [y/N]: "; end of input means no.
 bool confirm();
 
-std::string ibytes(uint64_t bytes);       // "9.0 MiB", "128 KiB", "0 B"
-std::string full_bytes(uint64_t bytes);   // "195.31 KiB (200000 Bytes)"
 std::string with_commas(uint64_t count);  // "100,000"
 std::string mbps(int64_t mbit_per_sec);   // "100.0 Mbps"
 

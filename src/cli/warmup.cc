@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/log.h"
+#include "base/units.h"
 #include "cli/command.h"
 #include "cli/control_client.h"
 #include "cli/terminal.h"
@@ -102,13 +103,13 @@ int WarmupCommand::run() {
     auto percent = [&](uint64_t part) {
       return fmt::format("{:.1f}%", bytes ? 100.0 * static_cast<double>(part) / static_cast<double>(bytes) : 0);
     };
-    for (auto& [where, size] : locations) rows.push_back({where, ibytes(size), percent(size)});
+    for (auto& [where, size] : locations) rows.push_back({where, format_size(size), percent(size)});
     if (rows.size() > 1) fmt::print("{}", table(rows));
     auto cached = bytes > missing ? bytes - missing : 0;
-    log_info(fmt::format("check cache: {} files checked, {} of {} ({}) cached", files, ibytes(cached), ibytes(bytes),
-                         percent(cached)));
+    log_info(fmt::format("check cache: {} files checked, {} of {} ({}) cached", files, format_size(cached),
+                         format_size(bytes), percent(cached)));
   } else {
-    log_info(fmt::format("{} cache: {} files ({} bytes)", action, files, ibytes(bytes)));
+    log_info(fmt::format("{} cache: {} files ({} bytes)", action, files, format_size(bytes)));
   }
   return 0;
 }

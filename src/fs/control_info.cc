@@ -124,9 +124,8 @@ std::string info_json(FileSystem& fs, const Context& context, Ino ino, bool recu
 std::string info_text(FileSystem& fs, const Context& context, Ino ino, bool recursive, JobProgress& progress) {
   auto summary = fs.meta().summary(context, ino, recursive, false, &progress.a);
   if (!summary) return reason(summary.error());
-  auto size = [](uint64_t bytes) { return fmt::format("{} ({} Bytes)", format_size(bytes), bytes); };
   auto text = fmt::format("  inode: {}\n  files: {}\n   dirs: {}\n length: {}\n   size: {}\n", raw(ino), summary->files,
-                          summary->dirs, size(summary->length), size(summary->space));
+                          summary->dirs, format_size_exact(summary->length), format_size_exact(summary->space));
   auto paths = fs.meta().paths(context, ino);
   if (!paths || paths->empty()) return text + "   path: unknown\n";
   if (paths->size() == 1) return text + fmt::format("   path: {}\n", paths->front());
