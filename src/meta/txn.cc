@@ -143,13 +143,37 @@ Result<void> Txn::want(std::span<const Want> wants) {
       if (want.follow_empty && entry->type == FileType::kDirectory) ask({Key::has_entries(entry->ino)});
     }
   }
-  if (missing.empty()) return {};
+  if (missing.empty() || assume(missing)) return {};
   std::vector<std::pair<Key, Value>> followed;
   ZEST_ASSIGN(auto values, engine_.fetch(missing, followed));
   if (values.size() != missing.size()) return fail(EIO, "the engine answered another number of records");
   for (size_t i = 0; i < missing.size(); i++) learn(missing[i].key, std::move(values[i]));
   for (auto& [key, value] : followed) learn(key, std::move(value));
   return {};
+}
+
+// Assumes all of it or nothing: when one record has to be fetched, the others come along for nothing.
+bool Txn::assume(std::span<const Want> wants) {
+  if (!recent_) return false;
+  std::vector<std::pair<Key, Value>> found;
+  auto look = [&](const Key& key) {
+    auto value = recent_->find(key, now_ms_);
+    if (value) found.emplace_back(key, std::move(*value));
+    return value.has_value();
+  };
+  for (const auto& want : wants) {
+    if (!look(want.key)) return false;
+    auto* entry = std::get_if<Entry>(&found.back().second);
+    if (!entry || !(want.follow || want.follow_empty)) continue;
+    if (want.follow_empty && entry->type == FileType::kDirectory) return false;
+    if (const Key inode = Key::inode(entry->ino); !knows(inode) && !look(inode)) return false;
+  }
+  if (!engine_.assume(found)) return false;
+  for (auto& [key, value] : found) {
+    assumed_.push_back(key);
+    learn(key, std::move(value));
+  }
+  return true;
 }
 
 Result<const Value*> Txn::get(const Key& key) {
@@ -269,16 +293,43 @@ Error timed_out(Error error) {
   return error;
 }
 
-Result<CommitResult> attempt_once(Engine& engine, const TxnOptions& options, int attempt,
-                                  const std::function<Result<void>(Txn&)>& body, bool& committing) {
-  committing = false;
+// One try of a run().
+struct Attempt {
+  int number;
+  bool assume;              // may it?
+  bool committing = false;  // was the commit sent?
+  bool undecided = false;   // it came to nothing on records that were only assumed
+
+  Result<CommitResult> go(Engine& engine, const Clock& clock, const TxnOptions& options,
+                          const std::function<Result<void>(Txn&)>& body);
+};
+
+Result<CommitResult> Attempt::go(Engine& engine, const Clock& clock, const TxnOptions& options,
+                                 const std::function<Result<void>(Txn&)>& body) {
   ZEST_ASSIGN(auto engine_txn, engine.begin(options.write, options.hot));
-  Txn txn(*engine_txn, attempt);
-  ZEST_TRY(body(txn));
-  if (!txn.dirty()) return CommitResult{};
-  if (!options.write) return fail(EINVAL, "a read transaction tried to write");
-  committing = true;
-  return txn.commit();
+  Recent* recent = engine.recent();
+  const int64_t now_ms = recent ? clock.monotonic_ms() : 0;
+  Txn txn(*engine_txn, number, assume ? recent : nullptr, now_ms);
+  auto done = body(txn);
+  const bool assumed = !txn.assumed().empty();
+  undecided = assumed && (done ? !txn.dirty() : done.error().fault == Fault::kPlain);
+  if (undecided) return CommitResult{};
+  if (done && txn.dirty() && !options.write) done = fail(EINVAL, "a read transaction tried to write");
+  Result<CommitResult> result{CommitResult{}};
+  committing = done && txn.dirty();
+  if (committing) {
+    result = txn.commit();
+  } else if (!done) {
+    result = fail(std::move(done.error()));
+  }
+  if (!recent) return result;
+  if (!result && result.error().fault == Fault::kConflict && assumed) {
+    undecided = true;
+    for (const Key& key : txn.assumed()) recent->distrust(key, now_ms);
+  } else if (committing ? result.has_value() : !txn.dirty()) {
+    for (const auto& [key, value] : txn.known()) recent->keep(key, value);
+  }
+  return result;
 }
 
 // Asks whether a commit that got no answer took effect.
@@ -313,9 +364,14 @@ Result<CommitResult> run(Engine& engine, const Clock& clock, const TxnOptions& o
                          const std::function<Result<void>(Txn&)>& body) {
   Timed timed(engine.stats, options.write);
   Pauses pauses(clock, options.deadline_ms);
+  bool assume = options.write;
   for (int attempt = 0;;) {
-    bool committing = false;
-    auto result = attempt_once(engine, options, attempt, body, committing);
+    Attempt attempted{attempt, assume};
+    auto result = attempted.go(engine, clock, options, body);
+    if (attempted.undecided) {
+      assume = false;
+      continue;
+    }
     if (result) return result;
     switch (result.error().fault) {
       case Fault::kPlain: return result;
@@ -329,7 +385,7 @@ Result<CommitResult> run(Engine& engine, const Clock& clock, const TxnOptions& o
         break;
       case Fault::kUnknownOutcome: {
         // Before the commit nothing can have happened, whatever the engine thinks.
-        if (!committing) {
+        if (!attempted.committing) {
           if (!pauses.while_unavailable()) return fail(timed_out(std::move(result.error())));
           break;
         }

@@ -10,6 +10,10 @@
 //
 // Isolation: commit succeeds only if everything the transaction read is still what it was (conflict otherwise: Fault
 // kConflict, run() tries again). A read-only transaction sees each fetch() at one moment.
+//
+// Assumptions: on an engine with a Recent, a writing transaction starts from what this client saw or wrote last where
+// that spares it a fetch. The commit compares assumed records like fetched ones. What they say is never an answer: when
+// the body fails, writes nothing, or loses the comparison, it is run again on fetched records.
 #pragma once
 
 #include <atomic>
@@ -21,102 +25,15 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/histogram.h"
 #include "base/result.h"
-#include "volume/acl.h"
-#include "volume/attr.h"
-#include "volume/records.h"
-#include "volume/slice.h"
-#include "volume/types.h"
+#include "meta/recent.h"
+#include "meta/record.h"
 
 namespace zest::meta {
-
-// Every kind of record. In brackets: what Key.a, Key.b and Key.name are, and the type of the value.
-enum class Kind : uint8_t {
-  kSetting,    // []                        string: the Format JSON
-  kCounter,    // [name]                    int64; absent reads as 0. Names: see Counter below
-  kInode,      // [a ino]                   Attr
-  kEntry,      // [a parent, name]          Entry
-  kParents,    // [a ino]                   LinkCounts: of a file with attr.parent == 0. SQL derives it from the entries
-  kChunk,      // [a ino, b chunk index]    string of 24-byte records
-  kSymlink,    // [a ino]                   string
-  kXattr,      // [a ino, name]             string
-  kXattrs,     // [a ino]                   XattrMap: all of them; write only as a delete (removes all)
-  kDirStat,    // [a ino]                   DirStat
-  kDirQuota,   // [a ino]                   Quota
-  kUserQuota,  // [a uid]                   Quota
-  kGroupQuota,  // [a gid]                  Quota
-  kSliceRef,    // [a slice id, b size]      int64: number of references. Absent: see Engine::absent_ref()
-  kDelFile,     // [a ino, b length]         int64: unix seconds of the deletion
-  kDelSlices,   // [a new slice id, b unix s] string of 12-byte records
-  kSustained,   // [a sid, b ino]            bool true
-  kSession,     // [a sid]                   SessionRecord
-  kFlocks,      // [a ino]                   FlockMap
-  kPlocks,      // [a ino]                   PlockMap
-  kDetached,    // [a ino]                   int64: unix seconds
-  kAcl,         // [a id]                    AclRule
-  kHasEntries,  // [a ino]                  bool: does the directory hold any entry? Read only; conflicts with a create
-                //                          in that directory
-};
-
-// Counters, named as an operation means them; an engine maps them to its own names and bases. kNextInode and kNextChunk
-// are "next free" (a new volume: 2 and 1), also where the engine stores the last one given out.
-namespace counter {
-inline constexpr char kNextInode[] = "nextInode", kNextChunk[] = "nextChunk", kNextSession[] = "nextSession",
-                      kNextTrash[] = "nextTrash", kUsedSpace[] = "usedSpace", kTotalInodes[] = "totalInodes",
-                      kAclMaxId[] = "aclMaxId", kLastCleanupSessions[] = "lastCleanupSessions",
-                      kLastCleanupFiles[] = "lastCleanupFiles", kLastCleanupTrash[] = "lastCleanupTrash",
-                      kNextCleanupSlices[] = "nextCleanupSlices";
-}
-
-struct Key {
-  Kind kind;
-  uint64_t a = 0, b = 0;
-  std::string name;
-  friend auto operator<=>(const Key&, const Key&) = default;
-
-  static Key setting() { return {Kind::kSetting, 0, 0, {}}; }
-  static Key counter(std::string_view name) { return {Kind::kCounter, 0, 0, std::string(name)}; }
-  static Key inode(Ino ino) { return {Kind::kInode, raw(ino)}; }
-  static Key entry(Ino parent, std::string_view name) { return {Kind::kEntry, raw(parent), 0, std::string(name)}; }
-  static Key parents(Ino ino) { return {Kind::kParents, raw(ino)}; }
-  static Key chunk(Ino ino, ChunkIndex index) { return {Kind::kChunk, raw(ino), index}; }
-  static Key symlink(Ino ino) { return {Kind::kSymlink, raw(ino)}; }
-  static Key xattr(Ino ino, std::string_view name) { return {Kind::kXattr, raw(ino), 0, std::string(name)}; }
-  static Key xattrs(Ino ino) { return {Kind::kXattrs, raw(ino)}; }
-  static Key dir_stat(Ino ino) { return {Kind::kDirStat, raw(ino)}; }
-  static Key dir_quota(Ino ino) { return {Kind::kDirQuota, raw(ino)}; }
-  static Key user_quota(uint32_t uid) { return {Kind::kUserQuota, uid}; }
-  static Key group_quota(uint32_t gid) { return {Kind::kGroupQuota, gid}; }
-  static Key slice_ref(SliceId id, uint32_t size) { return {Kind::kSliceRef, raw(id), size}; }
-  static Key del_file(Ino ino, uint64_t length) { return {Kind::kDelFile, raw(ino), length}; }
-  static Key del_slices(SliceId id, int64_t sec) { return {Kind::kDelSlices, raw(id), static_cast<uint64_t>(sec)}; }
-  static Key sustained(uint64_t sid, Ino ino) { return {Kind::kSustained, sid, raw(ino)}; }
-  static Key session(uint64_t sid) { return {Kind::kSession, sid}; }
-  static Key flocks(Ino ino) { return {Kind::kFlocks, raw(ino)}; }
-  static Key plocks(Ino ino) { return {Kind::kPlocks, raw(ino)}; }
-  static Key detached(Ino ino) { return {Kind::kDetached, raw(ino)}; }
-  static Key acl(uint32_t id) { return {Kind::kAcl, id}; }
-  static Key has_entries(Ino dir) { return {Kind::kHasEntries, raw(dir)}; }
-};
-
-using LinkCounts = std::map<Ino, int64_t>;  // parent -> names in it; only counts > 0
-using XattrMap = std::map<std::string, std::string>;
-using FlockMap = std::map<LockOwner, char>;  // 'R' or 'W'
-using PlockMap = std::map<LockOwner, std::vector<PosixLock>>;
-struct SessionRecord {
-  int64_t expire = 0;  // unix seconds
-  std::string info;    // JSON
-  friend bool operator==(const SessionRecord&, const SessionRecord&) = default;
-};
-
-// monostate: there is no such record.
-using Value = std::variant<std::monostate, bool, int64_t, std::string, Attr, Entry, LinkCounts, XattrMap, DirStat,
-                           Quota, SessionRecord, FlockMap, PlockMap, AclRule>;
 
 struct Want {
   Key key;
@@ -159,6 +76,8 @@ class EngineTxn {
   // Reads the records; results in the order of the wants, followed ones returned in `followed` as (key, value) pairs.
   virtual Result<std::vector<Value>> fetch(std::span<const Want> wants,
                                            std::vector<std::pair<Key, Value>>& followed) = 0;
+  // Takes the records as if they had been fetched with these values: commit compares them. False: this engine does not.
+  virtual bool assume([[maybe_unused]] std::span<const std::pair<Key, Value>> records) { return false; }
   // Applies all changes or none. Conflict: Fault::kConflict. Connection lost after sending: Fault::kUnknownOutcome.
   virtual Result<CommitResult> commit(std::span<const Change> changes) = 0;
 };
@@ -249,6 +168,9 @@ class Engine {
   // Cheap liveness: one round trip.
   virtual Result<void> ping() = 0;
 
+  // Where run() keeps records to assume later. Null: every transaction fetches what it reads.
+  virtual Recent* recent() { return nullptr; }
+
   TxnStats stats;  // counted by run()
   // Makes what was committed durable against power loss, where the engine puts that off (SQLite syncs its log here).
   virtual Result<void> sync() { return {}; }
@@ -266,7 +188,9 @@ Result<std::unique_ptr<Engine>> open_engine(const std::string& url, const Engine
 // What an operation sees: typed records with read-your-writes.
 class Txn {
  public:
-  explicit Txn(EngineTxn& engine, int attempt) : engine_(engine), attempt_(attempt) {}
+  // recent: where to look for records to assume, by the time now_ms; null: assumes nothing.
+  Txn(EngineTxn& engine, int attempt, const Recent* recent = nullptr, int64_t now_ms = 0)
+      : engine_(engine), attempt_(attempt), recent_(recent), now_ms_(now_ms) {}
 
   // Fetches everything not known yet in one round trip.
   Result<void> want(std::initializer_list<Want> wants) { return want(std::span(wants.begin(), wants.size())); }
@@ -301,12 +225,16 @@ class Txn {
 
   int attempt() const { return attempt_; }  // 0 at first
   bool dirty() const { return !changes_.empty(); }
+  const std::vector<Key>& assumed() const { return assumed_; }
+  // Everything read or written, as this transaction leaves it.
+  const std::map<Key, Value>& known() const { return known_; }
   Result<CommitResult> commit() { return engine_.commit(changes_); }
 
  private:
   void record(Change change);
   void learn(const Key& key, Value value);  // as the engine has it; what this transaction wrote goes on top
   bool knows(const Key& key) const;
+  bool assume(std::span<const Want> wants);
   template <class T>
   Result<std::optional<T>> read_optional(const Key& key);
   template <class T>
@@ -314,7 +242,10 @@ class Txn {
 
   EngineTxn& engine_;
   const int attempt_;
+  const Recent* const recent_;
+  const int64_t now_ms_;
   std::map<Key, Value> known_;  // read or written
+  std::vector<Key> assumed_;
   std::vector<Change> changes_;
 };
 

@@ -33,6 +33,7 @@ class BreakingTxn : public EngineTxn {
   Result<std::vector<Value>> fetch(std::span<const Want> wants, std::vector<std::pair<Key, Value>>& followed) override {
     return txn_->fetch(wants, followed);
   }
+  bool assume(std::span<const std::pair<Key, Value>> records) override { return txn_->assume(records); }
   Result<CommitResult> commit(std::span<const Change> changes) override {
     if (breaks_.conflicts > 0) {
       breaks_.conflicts--;
@@ -76,6 +77,7 @@ class BreakingEngine : public Engine {
   Result<void> prepare() override { return engine_->prepare(); }
   Result<void> reset() override { return engine_->reset(); }
   int64_t absent_ref() const override { return engine_->absent_ref(); }
+  meta::Recent* recent() override { return engine_->recent(); }
   Result<void> ping() override { return engine_->ping(); }
 
  private:

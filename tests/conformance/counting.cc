@@ -13,6 +13,7 @@ class CountingTxn : public EngineTxn {
     count_.fetches++;
     return txn_->fetch(wants, followed);
   }
+  bool assume(std::span<const std::pair<Key, Value>> records) override { return txn_->assume(records); }
   Result<CommitResult> commit(std::span<const Change> changes) override {
     if (!changes.empty()) count_.commits++;
     return txn_->commit(changes);
@@ -47,6 +48,7 @@ class CountingEngine : public Engine {
   Result<void> prepare() override { return engine_->prepare(); }
   Result<void> reset() override { return engine_->reset(); }
   int64_t absent_ref() const override { return engine_->absent_ref(); }
+  Recent* recent() override { return engine_->recent(); }
   Result<void> ping() override { return engine_->ping(); }
   Result<void> sync() override { return engine_->sync(); }
 

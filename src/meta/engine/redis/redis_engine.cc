@@ -42,6 +42,7 @@ class RedisEngine : public Engine {
     ZEST_TRY(client_.call({"PING"}, Client::Repeat::kSafe));
     return {};
   }
+  Recent* recent() override { return &recent_; }
   uint64_t round_trips() const { return client_.round_trips(); }
 
  private:
@@ -51,6 +52,7 @@ class RedisEngine : public Engine {
   const bool read_only_;
   std::unique_ptr<Layout> layout_;
   Contention contention_;
+  Recent recent_;
   EngineInfo info_;
 };
 

@@ -103,6 +103,16 @@ Result<std::vector<Value>> RedisTxn::fetch(std::span<const Want> wants, std::vec
   return values;
 }
 
+bool RedisTxn::assume(std::span<const std::pair<Key, Value>> records) {
+  for (const auto& [key, value] : records) {
+    Raw raw;
+    raw.present = !std::holds_alternative<std::monostate>(value);
+    if (raw.present) raw.text = *encode_single(key, value);
+    reads_.try_emplace(key, std::vector<Raw>{std::move(raw)});
+  }
+  return true;
+}
+
 Result<CommitResult> RedisTxn::commit(std::span<const Change> changes) {
   if (changes.empty()) return CommitResult{};
   if (!write_) return fail(EROFS);

@@ -14,6 +14,7 @@ class RedisTxn : public EngineTxn {
       : client_(client), layout_(layout), write_(write), turn_(std::move(turn)) {}
 
   Result<std::vector<Value>> fetch(std::span<const Want> wants, std::vector<std::pair<Key, Value>>& followed) override;
+  bool assume(std::span<const std::pair<Key, Value>> records) override;
   Result<CommitResult> commit(std::span<const Change> changes) override;
 
  private:

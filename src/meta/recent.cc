@@ -1,0 +1,50 @@
+#include "meta/recent.h"
+
+#include <utility>
+
+namespace zest::meta {
+
+namespace {
+constexpr int64_t kDistrustMs = 1000;
+}
+
+// The item, moved to the young generation. With the shard's lock held.
+Recent::Item* Recent::look(Shard& shard, const Key& key) {
+  if (auto it = shard.young.find(key); it != shard.young.end()) return &it->second;
+  auto it = shard.old.find(key);
+  if (it == shard.old.end()) return nullptr;
+  auto node = shard.old.extract(it);
+  return &shard.young.insert(std::move(node)).position->second;
+}
+
+void Recent::keep(const Key& key, const Value& value) {
+  if (key.kind != Kind::kInode && key.kind != Kind::kEntry) return;
+  Shard& at = shard(key);
+  std::lock_guard lock(at.mutex);
+  if (Item* item = look(at, key)) {
+    item->value = value;
+    return;
+  }
+  if (at.young.size() >= kGeneration) {
+    at.old = std::move(at.young);
+    at.young.clear();
+  }
+  at.young.emplace(key, Item{value});
+}
+
+std::optional<Value> Recent::find(const Key& key, int64_t now_ms) const {
+  if (key.kind != Kind::kInode && key.kind != Kind::kEntry) return {};
+  Shard& at = shard(key);
+  std::lock_guard lock(at.mutex);
+  Item* item = look(at, key);
+  if (!item || now_ms < item->distrusted_until_ms) return {};
+  return item->value;
+}
+
+void Recent::distrust(const Key& key, int64_t now_ms) {
+  Shard& at = shard(key);
+  std::lock_guard lock(at.mutex);
+  if (Item* item = look(at, key)) item->distrusted_until_ms = now_ms + kDistrustMs;
+}
+
+}  // namespace zest::meta
