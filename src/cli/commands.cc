@@ -18,6 +18,8 @@ Runner setup_stats(CLI::App&);
 Runner setup_profile(CLI::App&);
 Runner setup_info(CLI::App&);
 Runner setup_summary(CLI::App&);
+Runner setup_debug(CLI::App&);
+Runner setup_mdtest(CLI::App&);
 Runner setup_top(CLI::App&);
 Runner setup_why(CLI::App&);
 Runner setup_bench(CLI::App&);
@@ -56,8 +58,11 @@ static constexpr Command kCommands[] = {
     {"top", "INSPECTOR", "show the slowest operations and files of a mount, live", "[command options] MOUNTPOINT",
      setup_top},
     {"why", "INSPECTOR", "show how a file is stored and what reading it costs", "[command options] PATH", setup_why},
+    {"debug", "INSPECTOR", "gather what a report about a mount needs, without secrets", "[command options] MOUNTPOINT",
+     setup_debug},
     {"bench", "TOOL", "measure a directory", "[command options] PATH", setup_bench},
     {"objbench", "TOOL", "test and measure an object storage", "[command options] BUCKET", setup_objbench},
+    {"mdtest", "", "measure the metadata of a volume without a mount", "[command options] META-URL PATH", setup_mdtest},
     {"mount", "SERVICE", "mount a volume", "[command options] META-URL MOUNTPOINT", setup_mount},
     {"mount.helper", "", "what mount(8) calls as mount.zestfs", "META-URL MOUNTPOINT [-o OPTIONS]", setup_mount_helper},
     {"umount", "SERVICE", "unmount a volume", "[command options] MOUNTPOINT", setup_umount},

@@ -409,20 +409,34 @@ Result<void> resolve_fs(const MountOptions& o, MountSettings& s) {
 
 }  // namespace
 
+static void add_group(CLI::App& app, MountOptions& o, const Group& group) {
+  for (auto& option : group.texts)
+    app.add_option(option.name, o.*option.at, option.help)->group(group.title)->capture_default_str();
+  for (auto& option : group.flags) app.add_flag(option.name, o.*option.at, option.help)->group(group.title);
+  for (auto& option : group.ints)
+    app.add_option(option.name, o.*option.at, option.help)->group(group.title)->capture_default_str();
+}
+
+// Of the front end, not of a client as such.
+static bool is_of_mount(const Group& group) {
+  return std::string_view(group.title) == "Options" || std::string_view(group.title) == "FUSE";
+}
+
 void add_mount_options(CLI::App& app, MountOptions& o) {
-  for (auto& group : groups()) {
-    for (auto& option : group.texts)
-      app.add_option(option.name, o.*option.at, option.help)->group(group.title)->capture_default_str();
-    for (auto& option : group.flags) app.add_flag(option.name, o.*option.at, option.help)->group(group.title);
-    for (auto& option : group.ints)
-      app.add_option(option.name, o.*option.at, option.help)->group(group.title)->capture_default_str();
-  }
-  app.get_option("--metrics")->each([&o](const std::string&) { o.metrics_given = true; });
+  for (auto& group : groups())
+    if (is_of_mount(group)) add_group(app, o, group);
   app.add_flag("-f,--foreground", o.foreground)->group("");
   app.add_flag("--non-default-permission", o.non_default_permission)->group("");
   app.add_option("-o", o.fuse_options, "options of FUSE, as allow_other,writeback_cache,debug")
       ->group("FUSE")
       ->allow_extra_args(false);
+  add_client_options(app, o);
+}
+
+void add_client_options(CLI::App& app, MountOptions& o) {
+  for (auto& group : groups())
+    if (!is_of_mount(group)) add_group(app, o, group);
+  app.get_option("--metrics")->each([&o](const std::string&) { o.metrics_given = true; });
   app.add_option("--open-cache-limit", o.open_cache_limit, "files in the open cache; 0: any number")
       ->group("META CACHE")
       ->capture_default_str();
@@ -444,7 +458,7 @@ void add_mount_options(CLI::App& app, MountOptions& o) {
 Result<MountSettings> resolve(const MountOptions& options) {
   MountSettings s;
   s.url = absolute_url(options.args[0]);
-  s.mount_point = std::filesystem::absolute(options.args[1]).lexically_normal().string();
+  if (options.args.size() > 1) s.mount_point = std::filesystem::absolute(options.args[1]).lexically_normal().string();
   while (s.mount_point.size() > 1 && s.mount_point.ends_with('/')) s.mount_point.pop_back();
   ZEST_TRY(resolve_meta(options, s));
   ZEST_TRY(resolve_data(options, s));

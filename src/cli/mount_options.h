@@ -21,7 +21,7 @@ namespace zest::cli {
 
 // As given on the command line; texts with units are still texts.
 struct MountOptions {
-  std::vector<std::string> args;  // META-URL MOUNTPOINT
+  std::vector<std::string> args;  // META-URL MOUNTPOINT; what follows the URL may be missing without FUSE
   // itself
   bool background = false, foreground = false, no_syslog = false, force = false, update_fstab = false;
   bool no_huge_pages = false, hide_internal = false;
@@ -62,6 +62,8 @@ struct MountOptions {
 };
 
 void add_mount_options(CLI::App& app, MountOptions& options);
+// Those of a client without FUSE: metadata, its caches, storage, cache of data, metrics.
+void add_client_options(CLI::App& app, MountOptions& options);
 
 // The same, checked and in the units of the layers. EINVAL with a text for people.
 struct MountSettings {

@@ -21,9 +21,9 @@
 #include "base/log.h"
 #include "base/threads.h"
 #include "cli/backup.h"
+#include "cli/client.h"
 #include "cli/command.h"
 #include "cli/mount_point.h"
-#include "cli/open.h"
 #include "front/metrics/server.h"
 #include "fs/metrics.h"
 
@@ -109,22 +109,10 @@ class Service {
 };
 
 Result<void> Service::open() {
-  ZEST_ASSIGN(meta_, open_volume(settings_.url, settings_.meta));
-  format_ = meta_->format();
-  Format effective = format_;
-  if (settings_.storage) effective.storage = *settings_.storage;
-  if (settings_.bucket) effective.bucket = *settings_.bucket;
-  if (settings_.storage_class) effective.storage_class = *settings_.storage_class;
-  auto& store = settings_.store;
-  store.storage_class = effective.storage_class;
-  store.upload_limit = settings_.upload_limit.value_or(format_.upload_limit * 1'000'000 / 8);
-  store.download_limit = settings_.download_limit.value_or(format_.download_limit * 1'000'000 / 8);
-  store.max_connections = settings_.data.max_uploads + settings_.data.max_downloads;
-  ZEST_ASSIGN(auto storage, open_volume_storage(effective, store));
-  log_info(fmt::format("Data use {}", storage->describe()));
-  if (settings_.check_storage) ZEST_TRY(object::probe_store(*storage));
-  ZEST_ASSIGN(data_, data::Data::open(*meta_, std::move(storage), system_clock(), settings_.data));
-  meta_->set_data_hooks(data_.get());
+  ZEST_ASSIGN(auto client, open_client(settings_));
+  format_ = std::move(client.format);
+  meta_ = std::move(client.meta);
+  data_ = std::move(client.data);
   listen_to_events();
   ZEST_TRY(meta_->start_session(session_info(settings_)));
   if (meta_->session_id() != 0) log_info(fmt::format("Session {}", meta_->session_id()));

@@ -1,0 +1,27 @@
+// A volume with its data, as what serves it needs them: a mount, or a program that works on it without one.
+#pragma once
+
+#include <memory>
+
+#include "base/result.h"
+#include "cli/mount_options.h"
+#include "data/data.h"
+#include "meta/api.h"
+#include "volume/format.h"
+
+namespace zest::cli {
+
+// Destroyed in the other order; whoever opened it detaches the hooks (Meta::set_data_hooks) before `data` goes.
+struct Client {
+  Format format;  // as stored
+  std::unique_ptr<meta::Meta> meta;
+  std::unique_ptr<data::Data> data;
+};
+
+// Opens the metadata, the storage with what the settings override, and the data on them. There is no session yet.
+Result<Client> open_client(const MountSettings& settings);
+
+// Closes the session, if there is one, and the data; the first error.
+Result<void> close_client(Client& client);
+
+}  // namespace zest::cli
