@@ -105,9 +105,31 @@ Result<void> Jobs::beat() {
   ZEST_TRY(state_.ledger.refresh(state_));
   const Options& options = state_.options;
   if (!meta_ || options.read_only || options.no_background_jobs || options.heartbeat_ms <= 0) return {};
-  ZEST_ASSIGN(const bool elected, elect(state_, counter::kLastCleanupSessions, options.heartbeat_ms * 9 / 10 / 1000));
-  if (!elected) return {};
-  return meta_->clean_stale_sessions();
+  if (suspects_.empty()) {
+    ZEST_ASSIGN(const bool elected, elect(state_, counter::kLastCleanupSessions, options.heartbeat_ms * 9 / 10 / 1000));
+    if (!elected) return {};
+  }
+  return clean_dead_sessions();
+}
+
+// A session that expired by this machine's clock may be alive and the clock wrong. So it must also have stood still for
+// two and a half heartbeats, which a living client does not let pass without renewing it.
+Result<void> Jobs::clean_dead_sessions() {
+  const int64_t now_ms = state_.clock.monotonic_ms();
+  ZEST_ASSIGN(auto stale, stale_sessions(state_));
+  std::map<uint64_t, Suspect> suspects;
+  std::set<uint64_t> dead;
+  for (const auto& [sid, expire] : stale) {
+    auto seen = suspects_.find(sid);
+    const bool same = seen != suspects_.end() && seen->second.expire == expire;
+    const Suspect suspect{expire, same ? seen->second.since_ms : now_ms};
+    if (now_ms - suspect.since_ms >= state_.options.heartbeat_ms * 5 / 2)
+      dead.insert(sid);
+    else
+      suspects.emplace(sid, suspect);
+  }
+  suspects_ = std::move(suspects);
+  return reap_stale(state_, dead);
 }
 
 Result<void> Jobs::renew_session() {

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -37,6 +39,7 @@ class Jobs {
  private:
   Result<void> beat();
   Result<void> renew_session();
+  Result<void> clean_dead_sessions();
   Result<void> reload_format();
   void leave_volume(const std::string& why);
   void flush();
@@ -50,6 +53,10 @@ class Jobs {
   std::mutex refreshing_;
   std::atomic<uint64_t> beats_{0};  // begun
   Result<void> last_beat_;          // how it ended; under refreshing_
+  struct Suspect {
+    int64_t expire = 0, since_ms = 0;  // unix s; monotonic
+  };
+  std::map<uint64_t, Suspect> suspects_;  // sessions that look dead by this machine's clock; under refreshing_
   std::atomic<int64_t> renewed_ms_{0}, renewed_sec_{0};
   std::atomic<bool> stopping_{false};
   bool left_ = false;  // must_exit was told
@@ -63,6 +70,11 @@ int64_t session_expiry(const Options& options, int64_t now_sec);
 // True if this client sets `counter` to now because its value is at most now - diff_sec: it may run the job. A value
 // more than a day ahead of this clock is taken for damage, as it would stop the job for ever.
 Result<bool> elect(State&, std::string_view counter, int64_t diff_sec);
+
+// Sessions of other clients that expired by this machine's clock, and when (unix seconds): 1,000 of them at most.
+Result<std::map<uint64_t, int64_t>> stale_sessions(State&);
+// Removes what these hold, then their records; one that has come back meanwhile is left alone.
+Result<void> reap_stale(State&, const std::set<uint64_t>& sids);
 
 // Releases an unlinked inode that session `sid` had open.
 Result<void> release_sustained(State&, uint64_t sid, Ino ino);

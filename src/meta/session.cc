@@ -221,19 +221,30 @@ Result<std::vector<Session>> Meta::sessions(bool with_locks) {
   return sessions;
 }
 
+Result<std::map<uint64_t, int64_t>> stale_sessions(State& state) {
+  const int64_t now = state.clock.now().sec;
+  const uint64_t own = state.sid;
+  std::map<uint64_t, int64_t> stale;
+  ZEST_TRY(state.engine->scan(Table::kSessions, 0, [&](const Key& key, const Value& value) {
+    const auto* record = std::get_if<SessionRecord>(&value);
+    if (record && record->expire < now && key.a != own) stale.emplace(key.a, record->expire);
+    return stale.size() < kMaxStaleSessions;
+  }));
+  return stale;
+}
+
+Result<void> reap_stale(State& state, const std::set<uint64_t>& sids) {
+  for (uint64_t sid : sids) log_info(fmt::format("session {} is stale: cleaning up after it", sid));
+  return reap(state, sids, state.clock.now().sec);
+}
+
 Result<void> Meta::clean_stale_sessions() {
   State& state = *state_;
   ZEST_TRY(state.writable());
-  const int64_t now = state.clock.now().sec;
-  const uint64_t own = state.sid;
-  std::set<uint64_t> stale;
-  ZEST_TRY(state.engine->scan(Table::kSessions, 0, [&](const Key& key, const Value& value) {
-    const auto* record = std::get_if<SessionRecord>(&value);
-    if (record && record->expire < now && key.a != own) stale.insert(key.a);
-    return stale.size() < kMaxStaleSessions;
-  }));
-  for (uint64_t sid : stale) log_info(fmt::format("session {} is stale: cleaning up after it", sid));
-  return reap(state, stale, now);
+  ZEST_ASSIGN(auto stale, stale_sessions(state));
+  std::set<uint64_t> sids;
+  for (const auto& [sid, expire] : stale) sids.insert(sid);
+  return reap_stale(state, sids);
 }
 
 }  // namespace zest::meta

@@ -60,8 +60,8 @@ void Conformance::SetUp() {
   ASSERT_TRUE(meta_);
 }
 
-std::unique_ptr<Meta> Conformance::client(meta::Options options) {
-  options.no_background_jobs = true;
+std::unique_ptr<Meta> Conformance::client(meta::Options options, bool background_jobs) {
+  options.no_background_jobs = !background_jobs;
   meta::EngineOptions engine_options;
   engine_options.read_only = options.read_only;
   auto engine = meta::open_engine(database_->url(), engine_options);

@@ -53,7 +53,7 @@ class Conformance : public testing::TestWithParam<EngineCase> {
   // What a test's suite may choose before the volume is made.
   virtual void choose(Format&) {}
   // Another client of the same volume, with a session.
-  std::unique_ptr<Meta> client(meta::Options options = {});
+  std::unique_ptr<Meta> client(meta::Options options = {}, bool background_jobs = false);
   // Writes the settings anew; every client reads them at once.
   void change_format(const std::function<void(Format&)>& change);
 

@@ -16,10 +16,10 @@ constexpr int64_t kLifeMs = 5 * kHeartbeatMs;
 
 class Sessions : public Conformance {
  protected:
-  std::unique_ptr<Meta> slow_client() {
+  std::unique_ptr<Meta> slow_client(bool background_jobs = false) {
     meta::Options options;
     options.heartbeat_ms = kHeartbeatMs;
-    return client(options);
+    return client(options, background_jobs);
   }
   std::optional<Session> session(uint64_t sid) {
     auto all = meta_->sessions(true);
@@ -148,6 +148,41 @@ TEST_P(Sessions, heartbeat_cleans_stale_ones_unless_told_not_to) {
   EXPECT_TRUE(session(dead)) << "the fixture's clients have no background jobs";
   EXPECT_OK(meta_->clean_stale_sessions());
   EXPECT_FALSE(session(dead));
+}
+
+// The observer's clock runs far ahead: to it, a client that renews its session looks as dead as one that does not.
+TEST_P(Sessions, a_wrong_clock_does_not_bury_the_living) {
+  auto observer = slow_client(true), living = slow_client(), dying = slow_client();
+  const uint64_t alive = living->session_id(), dead = dying->session_id();
+  dying.reset();
+  int64_t beats = 0;
+  auto beat = [&] {  // as the living client's own clock has it
+    beats++;
+    EXPECT_OK(living->state().run({}, [&](Txn& txn) -> Result<void> {
+      ZEST_ASSIGN(const meta::Value* value, txn.get(Key::session(alive)));
+      auto record = std::get<meta::SessionRecord>(*value);
+      record.expire = 1'000'000 + beats * kHeartbeatMs / 1000;
+      txn.put(Key::session(alive), record);
+      return {};
+    }));
+    EXPECT_OK(observer->state().jobs->refresh());
+  };
+  clock_.advance(kLifeMs + 1000);
+  beat();
+  EXPECT_TRUE(session(dead)) << "seen for the first time";
+  clock_.advance(kHeartbeatMs);
+  beat();
+  EXPECT_TRUE(session(dead));
+  clock_.advance(kHeartbeatMs * 2);
+  beat();
+  EXPECT_FALSE(session(dead)) << "it stood still for three heartbeats";
+  for (int i = 0; i < 5; i++) {
+    clock_.advance(kHeartbeatMs * 2);
+    beat();
+    EXPECT_TRUE(session(alive));
+  }
+  EXPECT_OK(observer->close_session());
+  EXPECT_OK(living->close_session());
 }
 
 TEST_P(Sessions, sleeper_notices_before_it_writes) {
