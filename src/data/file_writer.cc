@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "base/wait_notice.h"
+
 namespace zest::data {
 namespace {
 
@@ -120,6 +122,7 @@ Result<size_t> FileWriter::put_some(Lock&, ChunkIndex chunk, uint32_t pos, std::
 }
 
 Result<void> FileWriter::wait_for_memory(int64_t started_ms, size_t bytes, const std::atomic<bool>* cancelled) {
+  before_wait();
   env_.relieve();
   auto& budget = env_.blocks.pool().budget();
   // Waits until that much would be free beside what writers leave to others; the next attempt takes it.
@@ -131,6 +134,7 @@ Result<void> FileWriter::wait_for_memory(int64_t started_ms, size_t bytes, const
 }
 
 Result<void> FileWriter::wait_for_room(Lock& lock, int64_t started_ms, const std::atomic<bool>* cancelled) {
+  before_wait();
   commit_ready(lock);
   if (slices_.size() < kMaxSlices) return {};
   changed_.wait_for(lock, std::chrono::milliseconds(100));

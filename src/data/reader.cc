@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "base/wait_notice.h"
 
 namespace zest::data {
 namespace {
@@ -134,6 +135,7 @@ Result<void> Reader::read_once(FileHandle& handle, uint64_t length, uint64_t off
                                 [&](const Part& part) { return blocks_.read_near(part.id, part.offset, part.into); });
   parts.erase(missing, parts.end());
   if (parts.empty() && plan.to <= plan.from) return {};
+  before_wait();
 
   std::vector<FileHandle::Ahead> fetched;
   bool enough = plan.to <= plan.from || fetch_ahead(handle.ino, plan, fetched);

@@ -4,6 +4,8 @@
 
 #include <chrono>
 
+#include "base/wait_notice.h"
+
 namespace zest::fs {
 namespace {
 
@@ -15,6 +17,7 @@ constexpr auto kCancelPoll = std::chrono::milliseconds(50);
 Result<void> InodeLock::lock_shared(const Context& context) {
   std::unique_lock lock(mutex_);
   while (exclusive_ || waiting_ > 0) {
+    before_wait();
     changed_.wait_for(lock, kCancelPoll);
     if (context.is_cancelled()) return fail(EINTR);
   }

@@ -6,6 +6,8 @@
 #include <random>
 #include <set>
 
+#include "base/wait_notice.h"
+
 namespace zest::meta {
 namespace {
 
@@ -362,6 +364,7 @@ class Timed {
 
 Result<CommitResult> run(Engine& engine, const Clock& clock, const TxnOptions& options,
                          const std::function<Result<void>(Txn&)>& body) {
+  before_wait();
   Timed timed(engine.stats, options.write);
   Pauses pauses(clock, options.deadline_ms);
   bool assume = options.write;

@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "base/bytes.h"
+#include "base/wait_notice.h"
 #include "object/crc32c.h"
 #include "object/file_io.h"
 
@@ -93,6 +94,7 @@ Result<void> write_cache_file(const std::string& path, std::string_view data, Ve
 CacheFile::~CacheFile() { ::close(fd_); }
 
 Result<std::shared_ptr<CacheFile>> CacheFile::open(const std::string& path, uint32_t bytes, Verify level) {
+  before_wait();
   int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return os_error("open", path);
   std::shared_ptr<CacheFile> file(new CacheFile(fd, bytes, level));
@@ -122,6 +124,12 @@ Result<void> CacheFile::load(uint64_t file_size) {
 
 Result<void> CacheFile::read_raw(uint32_t offset, std::span<char> into) const {
   size_t done = 0;
+  if (wait_is_noticed()) {
+    iovec at_hand{into.data(), into.size()};
+    ssize_t n = ::preadv2(fd_, &at_hand, 1, offset, RWF_NOWAIT);
+    done = n > 0 ? static_cast<size_t>(n) : 0;
+    if (done < into.size()) before_wait();
+  }
   while (done < into.size()) {
     ssize_t n = ::pread(fd_, into.data() + done, into.size() - done, static_cast<off_t>(offset + done));
     if (n < 0 && errno == EINTR) continue;

@@ -20,6 +20,7 @@ namespace {
 
 constexpr size_t kMaxApart = 4096;
 constexpr unsigned kMaxBackground = 128;
+constexpr size_t kQuickBytes = 64 << 10;
 
 void on_init(void* self, fuse_conn_info* conn) {
   auto& options = static_cast<Session*>(self)->options();
@@ -57,14 +58,29 @@ void on_init(void* self, fuse_conn_info* conn) {
   conn->congestion_threshold = kMaxBackground * 3 / 4;
 }
 
+fuse_in_header header_of(const fuse_buf& buf) {
+  fuse_in_header header{};
+  if (buf.size >= sizeof(header)) std::memcpy(&header, buf.mem, sizeof(header));
+  return header;
+}
+
 // libfuse 3.14 would answer ENOSYS to FUSE_TMPFILE. Its body and reply are those of FUSE_CREATE, and the flags tell.
-void adapt(char* request, size_t size) {
-  fuse_in_header header;
-  if (size < sizeof(header)) return;
-  std::memcpy(&header, request, sizeof(header));
+void adapt(fuse_buf& buf) {
+  auto header = header_of(buf);
   if (header.opcode != FUSE_TMPFILE) return;
   header.opcode = FUSE_CREATE;
-  std::memcpy(request, &header, sizeof(header));
+  std::memcpy(buf.mem, &header, sizeof(header));
+}
+
+// Small reads and writes mostly find all they need in memory.
+bool is_quick(const fuse_buf& buf) {
+  auto header = header_of(buf);
+  if (is_special(Ino{header.nodeid})) return false;
+  if (header.opcode == FUSE_WRITE) return buf.size <= kQuickBytes;
+  fuse_read_in read;
+  if (header.opcode != FUSE_READ || buf.size < sizeof(header) + sizeof(read)) return false;
+  std::memcpy(&read, static_cast<char*>(buf.mem) + sizeof(header), sizeof(read));
+  return read.size <= kQuickBytes;
 }
 
 int run_program(const std::vector<std::string>& argv) {
@@ -83,7 +99,10 @@ int run_program(const std::vector<std::string>& argv) {
 
 }  // namespace
 
-Session::Session(fs::FileSystem& fs, Options options) : fs_(fs), options_(std::move(options)) {}
+Session::Session(fs::FileSystem& fs, Options options)
+    : fs_(fs),
+      options_(std::move(options)),
+      listeners_(options_.max_threads, options_.idle_threads, [this] { std::thread([this] { work(); }).detach(); }) {}
 
 Result<std::unique_ptr<Session>> Session::mount(fs::FileSystem& fs, const Options& options) {
   std::unique_ptr<Session> session(new Session(fs, options));
@@ -123,48 +142,35 @@ Session::~Session() {
   fuse_session_destroy(session_);
 }
 
-void Session::spawn() {
-  workers_++;
-  idle_++;
-  std::thread([this] { work(); }).detach();
-}
-
 void Session::run() {
+  listeners_.start();
+  listeners_.join();
   std::unique_lock lock(mutex_);
-  spawn();
-  ended_.wait(lock, [&] { return workers_ == 0; });
   for (auto& request : apart_) request->cancel();  // nobody is there to grant what they wait for
   ended_.wait(lock, [&] { return apart_.empty(); });
   finished_ = true;
 }
 
-// Each worker reads a request and serves it; the last idle one first starts another, so that somebody always listens.
 void Session::work() {
   name_this_thread("fuse");
+  Listeners::Worker worker(listeners_);
   fuse_buf buf{};
   while (!fuse_session_exited(session_)) {
+    auto asked = std::chrono::steady_clock::now();
     int got = fuse_session_receive_buf(session_, &buf);
     if (got == -EINTR || got == -EAGAIN) continue;
     if (got <= 0) break;
-    {
-      std::lock_guard lock(mutex_);
-      if (--idle_ == 0 && workers_ < options_.max_threads) spawn();
-    }
-    if (!(buf.flags & FUSE_BUF_IS_FD)) adapt(static_cast<char*>(buf.mem), buf.size);
+    adapt(buf);
+    worker.received(is_quick(buf), std::chrono::steady_clock::now() - asked);
     fuse_session_process_buf(session_, &buf);
-    std::lock_guard lock(mutex_);
-    if (idle_ >= options_.idle_threads) {
-      workers_--;
-      std::free(buf.mem);
-      return;
-    }
-    idle_++;
+    if (worker.served()) continue;
+    std::free(buf.mem);
+    return;
   }
   fuse_session_exit(session_);
+  listeners_.stop();
   std::free(buf.mem);
-  std::lock_guard lock(mutex_);
-  idle_--;
-  if (--workers_ == 0) ended_.notify_all();
+  worker.left();
 }
 
 bool Session::run_apart(std::shared_ptr<Request> request, std::function<void()> task) {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "front/fuse/listeners.h"
 #include "fs/filesystem.h"
 
 struct fuse_session;
@@ -87,16 +88,15 @@ class Session {
  private:
   Session(fs::FileSystem& fs, Options options);
   void work();
-  void spawn();  // with mutex_ held
   fs::FileSystem& fs_;
   const Options options_;
   fuse_session* session_ = nullptr;
   Told told_;
   std::unique_ptr<Notifier> notifier_;
   std::unique_ptr<Interrupts> interrupts_;
-  std::mutex mutex_;
+  Listeners listeners_;
+  std::mutex mutex_;  // of what follows
   std::condition_variable ended_;
-  size_t workers_ = 0, idle_ = 0;
   std::set<std::shared_ptr<Request>> apart_;
   std::atomic<bool> finished_{false};
 };
