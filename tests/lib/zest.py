@@ -128,8 +128,9 @@ class Mount:
         """The mount's process and its children."""
         out = [self.process.pid]
         with contextlib.suppress(OSError):
-            with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children") as children:
-                out += [int(c) for c in children.read().split()]
+            for task in os.listdir(f"/proc/{self.process.pid}/task"):
+                with open(f"/proc/{self.process.pid}/task/{task}/children") as children:
+                    out += [int(c) for c in children.read().split()]
         return out
 
     def kill(self):
