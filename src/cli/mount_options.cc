@@ -103,7 +103,7 @@ const std::vector<Group>& groups() {
         {"--max-deletes", &M::max_deletes, "threads that delete objects; 0: never"}}},
       {"DATA CACHE",
        {{"--buffer-size", &M::buffer_size, "memory for reading and writing, in MiB"},
-        {"--max-readahead", &M::max_readahead, "read-ahead of a stream, in MiB (8 blocks)"},
+        {"--max-readahead", &M::max_readahead, "most read-ahead of a stream, in MiB (16 blocks)"},
         {"--writeback-threshold-size", &M::writeback_threshold, "stage only smaller blocks; 0: all"},
         {"--upload-delay", &M::upload_delay, "how long staged blocks wait before their upload"},
         {"--upload-hours", &M::upload_hours, "hours of the day for uploads of staged blocks, as 0,6 or 22-4"},

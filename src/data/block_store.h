@@ -50,6 +50,8 @@ class BlockStore {
   std::string key(const BlockId& id) const;
   uint32_t block_size() const { return block_size_; }
   bool ranged() const { return ranged_; }  // can parts of a block be fetched alone?
+  // A block takes so long that many of them ought to be under way at once.
+  bool far() const { return us_per_mib_ * (block_size_ >> 10) > kFarUs << 10; }
 
   // One attempt to put the block into the object store, compressed; takes an upload slot.
   Result<void> put_object(const BlockId& id, std::string_view data, const std::string& storage_class = {});
@@ -79,6 +81,7 @@ class BlockStore {
   void stop();
 
  private:
+  static constexpr int64_t kFarUs = 30'000;
   BufferPtr take_memory(size_t bytes, int64_t timeout_ms);
   Result<void> get_range(const BlockId& id, uint32_t offset, std::span<char> into);
   // The whole block, in parts at once when one GET of it takes long.

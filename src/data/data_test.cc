@@ -646,6 +646,24 @@ TEST(Data, BlocksOfASlowStoreAreFetchedInParts) {
   EXPECT_EQ(v.faults->count(Faults::kGet) - before, 4u);
 }
 
+TEST(Data, AStreamKeepsManyRequestsUnderWayAtADistantStore) {
+  auto options = Volume::small();
+  options.buffer_size = 300 << 20;
+  options.max_downloads = 200;
+  Volume v(options, "none", 1024);
+  Ino ino = v.create("f");
+  auto text = pattern(64 << 20, 1);
+  ASSERT_TRUE(v.write(ino, 0, text));
+  ASSERT_TRUE(v.data->flush(ino, nullptr));
+  v.faults->delay(Faults::kGet, 300);
+  auto handle = v.data->open_reader(ino);
+  for (size_t at = 0; at < text.size(); at += 128 << 10)
+    ASSERT_TRUE(*v.read(*handle, ino, at, 128 << 10) == text.substr(at, 128 << 10)) << at;
+  EXPECT_GE(v.faults->most_delayed(), 14u);
+  EXPECT_LE(v.faults->most_delayed(), 20u);
+  EXPECT_LE(v.faults->count(Faults::kGet), 64u + 3u) << "each block once, the first one in parts";
+}
+
 TEST(Data, WritebackUploadsItselfWhenTheDiskIsFull) {
   testing::Folder folder;
   auto options = with_disk(folder);

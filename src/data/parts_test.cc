@@ -176,11 +176,28 @@ TEST(StreamsTest, TheWindowGrowsWhileReadsStallAndStopsAtTheLimit) {
     auto plan = streams.on_read(at, 1 << 20, uint64_t{1} << 40);
     stream = plan.stream;
     EXPECT_LE(plan.to, at + (1 << 20) + (9 << 20));
-    streams.stalled(stream);
+    streams.stalled(stream, false);
   }
   EXPECT_EQ(streams.window(stream), 8u << 20);
   streams.shrink(stream);
   EXPECT_EQ(streams.window(stream), 4u << 20);
+}
+
+TEST(StreamsTest, ADistantStoreGetsAWideWindowSoon) {
+  for (bool far : {false, true}) {
+    Streams streams(4 << 20, 64 << 20);
+    uint64_t at = 0;
+    int stalls = 0;
+    for (size_t stream = 0; streams.window(stream) < 64 << 20; at += 1 << 20) {
+      auto plan = streams.on_read(at, 1 << 20, uint64_t{1} << 40);
+      stream = plan.stream;
+      if (at % (4 << 20) > 0) continue;  // a stall a block at most
+      streams.stalled(stream, far);
+      stalls++;
+    }
+    EXPECT_LE(stalls, far ? 6 : 17) << "blocks until the window is full";
+    EXPECT_LE(uint64_t{64} << 20, at * 4 + (16 << 20)) << "no more ahead than a few times of what was read";
+  }
 }
 
 TEST(StreamsTest, EveryByteIsPlannedOnceAndNothingPastTheEnd) {

@@ -13,12 +13,14 @@ namespace {
 
 constexpr int64_t kIdleAheadMs = 5'000;
 constexpr int64_t kReadDeadlineMs = 120'000;
+constexpr uint64_t kWindowBlocks = 16;
 constexpr SliceId kBuffered{uint64_t{1} << 63};  // + index: a buffered slice among the records
 
 uint64_t window_limit(const DataOptions& options, uint64_t block_size) {
   if (options.readahead_off) return 0;
-  uint64_t window = options.max_readahead > 0 ? options.max_readahead : 8 * block_size;
-  return std::min(window, options.buffer_size / 10 * 8);
+  // as many requests as a store wants to have under way; two readers at full speed share the budget with writers
+  if (options.max_readahead == 0) return std::min(kWindowBlocks * block_size, options.buffer_size / 4);
+  return std::min(options.max_readahead, options.buffer_size / 10 * 8);
 }
 
 bool is_cancelled(const std::atomic<bool>* cancelled) {
@@ -147,7 +149,7 @@ Result<void> Reader::read_once(FileHandle& handle, uint64_t length, uint64_t off
   if (!enough)
     handle.streams.shrink(plan.stream);
   else if (!parts.empty())
-    handle.streams.stalled(plan.stream);
+    handle.streams.stalled(plan.stream, blocks_.far());
   return result;
 }
 

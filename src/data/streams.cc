@@ -67,9 +67,9 @@ Streams::Plan Streams::on_read(uint64_t offset, uint64_t size, uint64_t length) 
   return plan;
 }
 
-void Streams::stalled(size_t stream) {
+void Streams::stalled(size_t stream, bool far) {
   Stream& s = streams_[stream];
-  if (s.window > 0 && s.window < max_ && s.total >= s.window) s.window = std::min(max_, s.window * 2);
+  if (s.window > 0 && s.window < max_ && s.total >= s.window) s.window = std::min(max_, s.window * (far ? 4 : 2));
 }
 
 void Streams::shrink(size_t stream) {

@@ -23,8 +23,9 @@ class Streams {
   Streams(uint64_t block_size, uint64_t max_window) : block_(block_size), max_(max_window) {}
 
   Plan on_read(uint64_t offset, uint64_t size, uint64_t length);
-  // The last read of that stream had to wait for the store: its window was too small.
-  void stalled(size_t stream);
+  // The last read of that stream had to wait for the store: its window was too small. far: each wait costs much, so it
+  // grows faster.
+  void stalled(size_t stream, bool far);
   // Memory was short.
   void shrink(size_t stream);
   uint64_t window(size_t stream) const { return streams_[stream].window; }

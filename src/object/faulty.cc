@@ -76,6 +76,11 @@ void Faults::clear() {
   changed_.notify_all();
 }
 
+size_t Faults::most_delayed() const {
+  std::lock_guard lock(mutex_);
+  return most_delayed_;
+}
+
 uint64_t Faults::count(unsigned calls) const {
   std::lock_guard lock(mutex_);
   uint64_t sum = 0;
@@ -89,9 +94,11 @@ Faults::Verdict Faults::judge(unsigned call, const std::string& key) {
   counts_[std::countr_zero(call) % std::size(counts_)]++;  // one bit, of a call that there is
   if (delay_calls_ & call) {
     auto pause = std::chrono::milliseconds(delay_ms_);
+    most_delayed_ = std::max(most_delayed_, ++delayed_);
     lock.unlock();
     std::this_thread::sleep_for(pause);
     lock.lock();
+    delayed_--;
   }
   if (hold_calls_ & call) {
     held_++;

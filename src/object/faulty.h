@@ -35,6 +35,7 @@ class Faults {
   void corrupt_bodies(int count);
   // Each of these calls takes so much longer.
   void delay(unsigned calls, int64_t ms);
+  size_t most_delayed() const;  // at once, so far
   // These calls wait (before they do anything) until release(). wait_held: until `count` calls wait; false on timeout.
   void hold(unsigned calls);
   void release();
@@ -65,7 +66,7 @@ class Faults {
   std::set<std::string> keys_;
   uint64_t random_ = 0;
   int64_t delay_ms_ = 0;
-  size_t held_ = 0;
+  size_t held_ = 0, delayed_ = 0, most_delayed_ = 0;
   uint64_t counts_[8] = {};
   std::atomic<uint64_t> bytes_put_{0}, bytes_got_{0};
 };

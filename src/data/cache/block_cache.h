@@ -29,7 +29,7 @@ class BlockCache {
   // Copies bytes [offset, offset + into.size()) of the block; false: a miss.
   virtual bool read(const BlockId& id, uint32_t offset, std::span<char> into) = 0;
   // Keeps a whole block, perhaps a little later; shares the buffer until then. `wait`: for room in the queue instead of
-  // dropping it.
+  // dropping it; and it is wanted for later reads, while other blocks are those of a stream, read just now.
   virtual void put(const BlockId& id, BufferPtr data, bool wait) = 0;
   virtual bool contains(const BlockId& id) = 0;
   // Where it is, as `info` and `warmup --check` show it; empty: not here.

@@ -206,7 +206,7 @@ void DiskStore::remove(const BlockId& id) {
   {
     std::lock_guard lock(mutex_);
     queued_.erase(id);
-    std::erase_if(queue_, [&](const auto& entry) { return entry.first == id; });
+    std::erase_if(queue_, [&](const auto& entry) { return entry.id == id; });
     auto it = items_.find(id);
     if (it != items_.end() && it->second.staged) return;
   }
@@ -234,7 +234,7 @@ void DiskStore::put(const BlockId& id, BufferPtr data, bool wait) {
     return;
   }
   queued_[id] = data;
-  queue_.emplace_back(id, std::move(data));
+  queue_.push_back({id, std::move(data), wait});
   if (!writer_.joinable()) writer_ = std::thread([this] { write_queued(); });
   wake_.notify_one();
 }
@@ -245,14 +245,14 @@ void DiskStore::write_queued() {
   while (true) {
     wake_.wait(lock, [&] { return stop_ || !queue_.empty(); });
     if (queue_.empty()) return;
-    auto [id, data] = queue_.front();
+    auto [id, data, soon] = queue_.front();
     lock.unlock();
-    write_block(id, data);
+    write_block(id, data, soon);
     data.reset();
     lock.lock();
     std::shared_ptr<Buffer> gone;
     if (auto it = queued_.find(id); it != queued_.end()) gone = std::move(it->second), queued_.erase(it);
-    if (!queue_.empty() && queue_.front().first == id) queue_.pop_front();
+    if (!queue_.empty() && queue_.front().id == id) queue_.pop_front();
     lock.unlock();
     gone.reset();  // gives memory back, without the lock
     room_.notify_all();
@@ -260,7 +260,7 @@ void DiskStore::write_queued() {
   }
 }
 
-void DiskStore::write_block(const BlockId& id, const BufferPtr& data) {
+void DiskStore::write_block(const BlockId& id, const BufferPtr& data, bool soon) {
   if (out_) return;
   {
     std::lock_guard lock(mutex_);
@@ -271,7 +271,7 @@ void DiskStore::write_block(const BlockId& id, const BufferPtr& data) {
     }
   }
   auto start = std::chrono::steady_clock::now();
-  auto result = write_cache_file(path(id, false), data->view(), verify_, options_.cache.mode);
+  auto result = write_cache_file(path(id, false), data->view(), verify_, options_.cache.mode, soon);
   stats_.cache_write_seconds.add(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   if (!result) {
     stats_.cache_drops++;

@@ -77,7 +77,7 @@ class DiskStore {
   void add(const BlockId& id, uint32_t used_s, bool staged);
   void erase(Index::iterator it);
   void write_queued();
-  void write_block(const BlockId& id, const BufferPtr& data);
+  void write_block(const BlockId& id, const BufferPtr& data, bool soon);
   bool full() const;  // with mutex_ held
   void evict(uint64_t bytes_goal, uint64_t items_goal);
   std::vector<BlockId> choose_victims(uint64_t bytes_goal, uint64_t items_goal);
@@ -113,7 +113,12 @@ class DiskStore {
   int64_t lock_checked_ms_ = 0, expired_ms_ = 0;
   bool lock_lost_ = false;
 
-  std::deque<std::pair<BlockId, BufferPtr>> queue_;
+  struct Queued {
+    BlockId id;
+    BufferPtr data;
+    bool soon;  // it will be read soon
+  };
+  std::deque<Queued> queue_;
   std::unordered_map<BlockId, BufferPtr, BlockIdHash> queued_;
   std::condition_variable wake_, room_;
   bool stop_ = false;
