@@ -214,12 +214,11 @@ int BenchCommand::run() {
 Runner setup_bench(CLI::App& app) {
   auto command = std::make_shared<BenchCommand>();
   positionals(app, command->args, 1, 1);
-  app.add_option("--block-size", command->block_size, "bytes of one read or write, in MiB (default: 1M)");
-  app.add_option("--big-file-size", command->big_file_size, "size of a big file, in MiB; 0: none (default: 1G)");
-  app.add_option("--small-file-size", command->small_file_size,
-                 "size of a small file, in KiB; 0: none (default: 128K)");
-  app.add_option("--small-file-count", command->small_file_count, "small files of each thread (default: 100)");
-  app.add_option("--threads,-p", command->threads, "threads (default: 1)");
+  app.add_option("--block-size", command->block_size, "bytes of one read or write, in MiB");
+  app.add_option("--big-file-size", command->big_file_size, "size of a big file, in MiB; 0: none");
+  app.add_option("--small-file-size", command->small_file_size, "size of a small file, in KiB; 0: none");
+  app.add_option("--small-file-count", command->small_file_count, "small files of each thread");
+  app.add_option("--threads,-p", command->threads, "threads");
   app.add_flag("--json", command->json, "print JSON");
   return [command] { return command->run(); };
 }

@@ -12,13 +12,16 @@ Runner setup_fsck(CLI::App&);
 Runner setup_restore(CLI::App&);
 Runner setup_dump(CLI::App&);
 Runner setup_load(CLI::App&);
+Runner setup_tier(CLI::App&);
 Runner setup_version(CLI::App&);
 Runner setup_status(CLI::App&);
 Runner setup_stats(CLI::App&);
 Runner setup_profile(CLI::App&);
 Runner setup_info(CLI::App&);
 Runner setup_summary(CLI::App&);
+Runner setup_completion(CLI::App&);
 Runner setup_debug(CLI::App&);
+Runner setup_man(CLI::App&);
 Runner setup_mdtest(CLI::App&);
 Runner setup_top(CLI::App&);
 Runner setup_why(CLI::App&);
@@ -36,8 +39,8 @@ static constexpr Command kCommands[] = {
     {"format", "ADMIN", "create a volume, or change the settings of one", "[command options] META-URL NAME",
      setup_format},
     {"config", "ADMIN", "show or change the settings of a volume", "[command options] META-URL", setup_config},
-    {"quota", "ADMIN", "limit directories, users and groups", "set|get|list|delete|check META-URL [command options]",
-     setup_quota},
+    {"quota", "ADMIN", "limit directories, users and groups",
+     "set|get|delete|del|list|ls|check META-URL [command options]", setup_quota},
     {"destroy", "ADMIN", "remove a volume: its objects and its metadata", "[command options] META-URL UUID",
      setup_destroy},
     {"gc", "ADMIN", "find and delete objects that nothing refers to", "[command options] META-URL", setup_gc},
@@ -46,6 +49,8 @@ static constexpr Command kCommands[] = {
     {"dump", "ADMIN", "write the metadata to a file", "[command options] META-URL [FILE]", setup_dump},
     {"load", "ADMIN", "load metadata from a file into an empty database", "[command options] META-URL [FILE]",
      setup_load},
+    {"tier", "ADMIN", "show storage tiers, and move files to one", "list|set|restore META-URL [PATH] [command options]",
+     setup_tier},
     {"version", "ADMIN", "print the version", "", setup_version},
     {"status", "INSPECTOR", "show settings, sessions and usage of a volume", "[command options] META-URL",
      setup_status},
@@ -71,6 +76,8 @@ static constexpr Command kCommands[] = {
     {"rmr", "TOOL", "remove whole trees, fast", "[command options] PATH...", setup_rmr},
     {"clone", "TOOL", "copy files or trees without copying data", "[command options] SRC DST", setup_clone},
     {"compact", "TOOL", "merge the slices of files", "[command options] PATH...", setup_compact},
+    {"completion", "TOOL", "print the completion script of a shell", "bash|zsh", setup_completion},
+    {"man", "TOOL", "print the manual page, for man -l", "", setup_man},
 };
 
 std::span<const Command> commands() { return kCommands; }

@@ -18,15 +18,22 @@ struct ConfigCommand {
   VolumeOptions volume;
   std::optional<double> upload_limit, download_limit;
   std::optional<std::string> min_version, max_version;
-  std::optional<bool> dir_stats, acl;
-  bool dir_stats_value = false, encrypt_secret = false, yes = false, force = false;
+  std::optional<bool> dir_stats, acl, user_group_quota, change_log;
+  std::optional<std::string> change_log_max_age;
+  std::optional<int64_t> change_log_max_lines;
+  std::optional<int> tier;
+  bool dir_stats_value = false, user_group_quota_value = false, change_log_value = false, encrypt_secret = false,
+       yes = false, force = false;
 
   int run();
   Result<void> apply(Format& format);
   Result<void> apply_versions(Format& format);
+  Result<void> apply_tier(Format& format);
+  Result<void> apply_change_log(Format& format);
   Result<bool> accepted(meta::Meta& meta, const Format& old, const Format& changed);
   void changed(const std::string& name, const std::string& from, const std::string& to);
   void changed_secret(const std::string& name);
+  void raise_min_client(Format& format, const char* version);
   std::vector<std::string> lines;
   bool storage_changed = false;
 };
@@ -56,7 +63,10 @@ Result<void> ConfigCommand::apply(Format& f) {
   };
   set_secret("secret-key", f.secret_key, o.secret_key);
   set_secret("session-token", f.session_token, o.session_token);
-  set("storage-class", f.storage_class, o.storage_class, true);
+  if (tier || o.tag)
+    ZEST_TRY(apply_tier(f));
+  else
+    set("storage-class", f.storage_class, o.storage_class, true);
   if (encrypt_secret && !f.key_encrypted) changed_secret("encrypt-secret");
   bool secrets = !f.secret_key.empty() || !f.session_token.empty() || !f.encrypt_key.empty();
   f.key_encrypted = (f.key_encrypted || encrypt_secret || storage_changed) && secrets;
@@ -82,20 +92,86 @@ Result<void> ConfigCommand::apply(Format& f) {
   }
   set("ranger-rest-url", f.ranger_rest_url, o.ranger_rest_url, false);
   set("ranger-service", f.ranger_service, o.ranger_service, false);
-  if (dir_stats) {
-    changed("dir-stats", f.dir_stats ? "true" : "false", *dir_stats ? "true" : "false");
-    f.dir_stats = *dir_stats;
+  if (o.kerberos_config_file) {
+    ZEST_ASSIGN(auto text, read_text_file(*o.kerberos_config_file));
+    if (text != f.kerb_conf) lines.push_back("kerberos-config-file: updated");
+    f.kerb_conf = text;
+    if (!text.empty()) raise_min_client(f, "1.4.0-A");
   }
+  auto set_flag = [&](const char* name, bool& field, const std::optional<bool>& value) {
+    if (!value) return;
+    changed(name, field ? "true" : "false", *value ? "true" : "false");
+    field = *value;
+  };
+  set_flag("dir-stats", f.dir_stats, dir_stats);
+  set_flag("user-group-quota", f.user_group_quota, user_group_quota);
+  set_flag("changelog", f.change_log, change_log);
+  ZEST_TRY(apply_change_log(f));
   if (acl && *acl != f.enable_acl) {
     if (!*acl) return fail(EINVAL, "cannot disable acl");
     changed("enable-acl", "false", "true");
     f.enable_acl = true;
-    if (compare_versions(f.min_client_version, "1.2.0-A") < 0) {
-      changed("min-client-version", f.min_client_version, "1.2.0-A");
-      f.min_client_version = "1.2.0-A";
-    }
+    raise_min_client(f, "1.2.0-A");
   }
   return apply_versions(f);
+}
+
+void ConfigCommand::raise_min_client(Format& f, const char* version) {
+  if (compare_versions(f.min_client_version, version) >= 0) return;
+  changed("min-client-version", f.min_client_version, version);
+  f.min_client_version = version;
+}
+
+// --tier N with --storage-class and --tag defines what files of that tier get; tier 0 is the volume's default.
+Result<void> ConfigCommand::apply_tier(Format& f) {
+  int id = tier.value_or(0);
+  if (id < 0 || id > 3) return fail(EINVAL, fmt::format("invalid tier {}: 0 to 3", id));
+  auto& o = volume;
+  if (tier && !o.storage_class && !o.tag) return fail(EINVAL, "--tier needs --storage-class or --tag");
+  auto& known = f.tiers.try_emplace(id, Tier{id, id == 0 ? f.storage_class : "", ""}).first->second;
+  if (o.storage_class && *o.storage_class != known.storage_class) {
+    lines.push_back(fmt::format("set tier {} storage-class: {}", id, *o.storage_class));
+    known.storage_class = *o.storage_class;
+    if (id == 0) f.storage_class = *o.storage_class;
+  }
+  if (o.tag) {
+    ZEST_ASSIGN(auto tag, parse_tag(*o.tag));
+    if (tag != known.tag) lines.push_back(fmt::format("set tier {} tag: {}", id, tag));
+    known.tag = tag;
+  }
+  if (id != 0) raise_min_client(f, "1.4.0-A");
+  return {};
+}
+
+// "2h0m0s"
+std::string go_duration(int64_t seconds) {
+  std::string out;
+  if (seconds >= 3600) out += fmt::format("{}h", seconds / 3600);
+  if (seconds >= 60) out += fmt::format("{}m", seconds % 3600 / 60);
+  return out + fmt::format("{}s", seconds % 60);
+}
+
+Result<void> ConfigCommand::apply_change_log(Format& f) {
+  constexpr int64_t kDefaultAge = 7200;
+  std::optional<int64_t> age;
+  if (change_log_max_age) {
+    auto ms = parse_duration_ms(*change_log_max_age);
+    if (!ms || *ms < 0) return fail(EINVAL, fmt::format("invalid changelog-max-age: {}", *change_log_max_age));
+    age = *ms / 1000;
+  } else if (f.change_log && f.change_log_max_age == 0 && !change_log_max_lines) {
+    age = kDefaultAge;
+  }
+  if (age) {
+    changed("changelog-max-age", go_duration(f.change_log_max_age),
+            go_duration(*age) + (change_log_max_age ? "" : " (default)"));
+    f.change_log_max_age = *age;
+  }
+  if (change_log_max_lines) {
+    changed("changelog-max-lines", std::to_string(f.change_log_max_lines), std::to_string(*change_log_max_lines));
+    f.change_log_max_lines = *change_log_max_lines;
+  }
+  if (change_log && *change_log) log_warning("clients of zestfs write no entries of the change log: it has gaps");
+  return {};
 }
 
 Result<void> ConfigCommand::apply_versions(Format& f) {
@@ -161,7 +237,8 @@ int ConfigCommand::run() {
   bool anything = volume.storage || volume.bucket || volume.access_key || volume.secret_key || volume.session_token ||
                   volume.storage_class || volume.capacity || volume.inodes || volume.trash_days ||
                   volume.ranger_rest_url || volume.ranger_service || upload_limit || download_limit || min_version ||
-                  max_version || dir_stats || acl || encrypt_secret;
+                  max_version || dir_stats || acl || encrypt_secret || user_group_quota || change_log ||
+                  change_log_max_age || change_log_max_lines || tier || volume.tag || volume.kerberos_config_file;
   if (!anything) {
     fmt::print("{}\n", format_without_secrets(old, 2));
     return 0;
@@ -196,11 +273,23 @@ Runner setup_config(CLI::App& app) {
   app.add_option("--max-client-version", c->max_version, "newest client that may open the volume")->group("MANAGEMENT");
   auto* dir_stats =
       app.add_flag("--dir-stats", c->dir_stats_value, "keep statistics of directories")->group("MANAGEMENT");
+  auto* owners = app.add_flag("--user-group-quota", c->user_group_quota_value, "count the usage of users and groups")
+                     ->group("MANAGEMENT");
+  auto* change_log = app.add_flag("--changelog", c->change_log_value, "let clients that can keep a log of changes")
+                         ->group("MANAGEMENT");
+  app.add_option("--changelog-max-age", c->change_log_max_age, "how long it is kept (default: 2h)")
+      ->group("MANAGEMENT");
+  app.add_option("--changelog-max-lines", c->change_log_max_lines, "entries kept; 0: any number (default: 0)")
+      ->group("MANAGEMENT")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--tier", c->tier, "the tier, 0 to 3, that --storage-class and --tag are for")->group("DATA STORAGE");
   auto* acl = app.get_option("--enable-acl");
   app.add_flag("--yes,-y", c->yes, "do not ask");
   app.add_flag("--force", c->force, "skip the checks");
-  return [command, dir_stats, acl] {
+  return [command, dir_stats, acl, owners, change_log] {
     if (dir_stats->count()) command->dir_stats = command->dir_stats_value;
+    if (owners->count()) command->user_group_quota = command->user_group_quota_value;
+    if (change_log->count()) command->change_log = command->change_log_value;
     if (acl->count()) command->acl = command->volume.enable_acl;
     return command->run();
   };

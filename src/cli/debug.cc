@@ -206,11 +206,11 @@ int DebugCommand::run() {
 Runner setup_debug(CLI::App& app) {
   auto command = std::make_shared<DebugCommand>();
   positionals(app, command->args, 1, 1);
-  app.add_option("--out-dir", command->out_dir, "folder for the report (default: debug)");
-  app.add_option("--limit", command->limit, "last lines of the log that are kept (default: 5000)");
-  app.add_option("--stats-sec", command->stats_sec, "seconds between the two copies of .stats (default: 5)");
-  app.add_option("--trace-sec", command->trace_sec, "seconds of the access log (default: 5)");
-  app.add_option("--profile-sec", command->profile_sec, "seconds over which threads are looked at (default: 30)");
+  app.add_option("--out-dir", command->out_dir, "folder for the report");
+  app.add_option("--limit", command->limit, "last lines of the log that are kept");
+  app.add_option("--stats-sec", command->stats_sec, "seconds between the two copies of .stats");
+  app.add_option("--trace-sec", command->trace_sec, "seconds of the access log");
+  app.add_option("--profile-sec", command->profile_sec, "seconds over which threads are looked at");
   return [command] { return command->run(); };
 }
 

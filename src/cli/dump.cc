@@ -148,7 +148,7 @@ Runner setup_load(CLI::App& app) {
   auto* c = command.get();
   positionals(app, c->args, 1, 2);
   app.add_option("--encrypt-rsa-key", c->key_file, "RSA key of the volume whose encrypted backup this is");
-  app.add_option("--encrypt-algo", c->algo, "its algorithm (default: aes256gcm-rsa)");
+  app.add_option("--encrypt-algo", c->algo, "its algorithm");
   app.add_flag("--binary", c->binary, "the file is a binary dump");
   app.add_flag("--stat", c->stat, "show what a binary dump holds: load --binary --stat FILE");
   app.add_option("--offset", c->offset, "with --stat: -1 shows offsets, another number the segment there")

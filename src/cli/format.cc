@@ -3,8 +3,6 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
-#include <fstream>
-#include <sstream>
 
 #include "base/log.h"
 #include "cli/command.h"
@@ -66,6 +64,13 @@ Result<void> FormatCommand::apply(Format& format) const {
   if (o.trash_days) format.trash_days = *o.trash_days;
   if (o.ranger_rest_url) format.ranger_rest_url = *o.ranger_rest_url;
   if (o.ranger_service) format.ranger_service = *o.ranger_service;
+  if (o.tag) {
+    ZEST_ASSIGN(auto tag, parse_tag(*o.tag));
+    format.tiers[0] = {0, format.storage_class, tag};
+  }
+  if (o.kerberos_config_file) {
+    ZEST_ASSIGN(format.kerb_conf, read_text_file(*o.kerberos_config_file));
+  }
   format.key_encrypted = !format.secret_key.empty() || !format.session_token.empty() || !format.encrypt_key.empty();
   return {};
 }
@@ -89,15 +94,10 @@ Result<Format> FormatCommand::fresh() const {
   if (volume.storage_class) format.storage_class = *volume.storage_class;
   if (volume.encrypt_algo) format.encrypt_algo = *volume.encrypt_algo;
   if (volume.encrypt_rsa_key && !volume.encrypt_rsa_key->empty()) {
-    std::ifstream file(*volume.encrypt_rsa_key);
-    if (!file) return fail(errno ? errno : ENOENT, fmt::format("cannot read the RSA key {}", *volume.encrypt_rsa_key));
-    std::stringstream text;
-    text << file.rdbuf();
-    format.encrypt_key = text.str();
+    ZEST_ASSIGN(format.encrypt_key, read_text_file(*volume.encrypt_rsa_key));
   }
   format.enable_acl = volume.enable_acl;
   ZEST_TRY(apply(format));
-  format.min_client_version = !format.ranger_rest_url.empty() ? "1.3.0-A" : format.enable_acl ? "1.2.0-A" : "1.1.0-A";
   return format;
 }
 
@@ -136,12 +136,12 @@ Runner setup_format(CLI::App& app) {
   app.add_flag("--no-update", command->no_update, "leave an existing volume as it is");
   add_store_options(app, o);
   const char* group = "DATA FORMAT";
-  app.add_option("--block-size", o.block_size, "size of a block in KiB (default: 4M)")->group(group);
-  app.add_option("--compress", o.compress, "compression of blocks: none, lz4, zstd (default: none)")->group(group);
+  app.add_option("--block-size", o.block_size, "size of a block in KiB")->group(group);
+  app.add_option("--compress", o.compress, "compression of blocks: none, lz4, zstd")->group(group);
   app.add_option("--encrypt-rsa-key", o.encrypt_rsa_key,
                  "file with an RSA private key (PEM); passphrase in JFS_RSA_PASSPHRASE")
       ->group(group);
-  app.add_option("--encrypt-algo", o.encrypt_algo, "aes256gcm-rsa or chacha20-rsa (default: aes256gcm-rsa)")
+  app.add_option("--encrypt-algo", o.encrypt_algo, "aes256gcm-rsa or chacha20-rsa")
       ->group(group)
       ->check(CLI::IsMember({"aes256gcm-rsa", "chacha20-rsa"}));
   app.add_flag("--hash-prefix", o.hash_prefix, "begin the names of objects with a hash")
@@ -149,6 +149,17 @@ Runner setup_format(CLI::App& app) {
       ->each([&o](const std::string&) { o.hash_prefix_given = true; });
   app.add_option("--shards", o.shards, "spread blocks over this many buckets; the bucket then holds %d")->group(group);
   add_management_options(app, o);
+  // what a new volume gets; an existing one keeps what it has
+  for (auto [name, text] : {std::pair{"--storage", "file"},
+                            {"--block-size", "4M"},
+                            {"--compress", "none"},
+                            {"--encrypt-algo", "aes256gcm-rsa"},
+                            {"--shards", "0"},
+                            {"--capacity", "0"},
+                            {"--inodes", "0"},
+                            {"--trash-days", "1"}})
+    app.get_option(name)->default_str(text);
+  app.get_option("--bucket")->default_str(default_bucket());
   return [command] { return command->run(); };
 }
 

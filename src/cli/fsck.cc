@@ -16,7 +16,7 @@ namespace {
 
 struct FsckCommand {
   std::vector<std::string> args;
-  std::string path;
+  std::string path, repair_dir_mode = "0755";
   bool repair = false, recursive = false, sync_dir_stat = false;
 
   int run();
@@ -132,6 +132,8 @@ Runner setup_fsck(CLI::App& app) {
   app.add_option("--path", command->path, "check this directory instead of all blocks");
   app.add_flag("--repair", command->repair, "repair what is wrong with it");
   app.add_flag("--recursive,-r", command->recursive, "and all directories below it");
+  app.add_option("--repair-dir-mode", command->repair_dir_mode,
+                 "mode of directories whose attributes were lost, octal");
   app.add_flag("--sync-dir-stat", command->sync_dir_stat, "compare the statistics of directories with a count, too");
   return [command] { return command->run(); };
 }

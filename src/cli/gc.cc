@@ -171,7 +171,7 @@ Runner setup_gc(CLI::App& app) {
   positionals(app, command->args, 1, 1);
   app.add_flag("--compact", command->compact, "compact all chunks of several slices first");
   app.add_flag("--delete", command->remove, "delete leaked objects, expired trash and what waits for deletion");
-  app.add_option("--threads,-p", command->threads, "threads that delete or compact (default: 10)");
+  app.add_option("--threads,-p", command->threads, "threads that delete or compact");
   return [command] { return command->run(); };
 }
 

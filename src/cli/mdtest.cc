@@ -221,11 +221,11 @@ Runner setup_mdtest(CLI::App& app) {
   auto command = std::make_shared<MdtestCommand>();
   auto* c = command.get();
   positionals(app, c->options.args, 2, 2);
-  app.add_option("--threads", c->threads, "threads that create (default: 1)");
-  app.add_option("--dirs", c->dirs, "directories in each directory (default: 3)");
-  app.add_option("--depth", c->depth, "levels of directories below PATH (default: 2)");
-  app.add_option("--files", c->files, "files in each directory (default: 10)");
-  app.add_option("--write", c->write, "bytes written to each file (default: 0)");
+  app.add_option("--threads", c->threads, "threads that create");
+  app.add_option("--dirs", c->dirs, "directories in each directory");
+  app.add_option("--depth", c->depth, "levels of directories below PATH");
+  app.add_option("--files", c->files, "files in each directory");
+  app.add_option("--write", c->write, "bytes written to each file");
   app.add_option("--access-log", c->access_log, "file for the access log");
   app.add_flag("--json", c->json, "print JSON");
   c->options.entry_cache = "0.0s";

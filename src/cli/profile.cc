@@ -145,7 +145,7 @@ Runner setup_profile(CLI::App& app) {
   app.add_option("--uid,-u", command->uids, "only these users")->delimiter(',');
   app.add_option("--gid,-g", command->gids, "only these groups")->delimiter(',');
   app.add_option("--pid,-p", command->pids, "only these processes")->delimiter(',');
-  app.add_option("--interval", command->interval, "seconds between tables; 0: one table of a whole log (default: 2)");
+  app.add_option("--interval", command->interval, "seconds between tables; 0: one table of a whole log");
   return [command] { return command->run(); };
 }
 

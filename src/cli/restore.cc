@@ -91,7 +91,7 @@ Runner setup_restore(CLI::App& app) {
   auto command = std::make_shared<RestoreCommand>();
   positionals(app, command->args, 2, 1000);
   app.add_flag("--put-back", command->put_back, "move files to the directories they were removed from");
-  app.add_option("--threads", command->threads, "files moved at once (default: 10)");
+  app.add_option("--threads", command->threads, "files moved at once");
   return [command] { return command->run(); };
 }
 

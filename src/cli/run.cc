@@ -4,12 +4,15 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <random>
 
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/option_table.h"
+#include "cli/terminal.h"
 #include "cli/version.h"
 
 namespace zest::cli {
@@ -57,43 +60,23 @@ void hide_secrets(int argc, char** argv) {
   }
 }
 
-std::string main_help() {
-  std::string text =
-      "NAME:\n   zestfs - a POSIX file system over object storage and a metadata database\n\nUSAGE:\n"
-      "   zestfs [global options] COMMAND [command options] ARGS\n\nVERSION:\n   " +
-      version_text() + "\n\nCOMMANDS:\n";
-  for (const char* group : {"ADMIN", "INSPECTOR", "SERVICE", "TOOL"}) {
-    text += fmt::format("   {}:\n", group);
-    for (auto& command : commands())
-      if (!strcmp(command.group, group)) text += fmt::format("     {:<10} {}\n", command.name, command.summary);
-  }
-  return text +
-         "\nGLOBAL OPTIONS:\n"
-         "   --verbose, --debug, -v  log more (level DEBUG)\n"
-         "   --quiet, -q             log warnings and errors only, no progress bars\n"
-         "   --trace                 log everything (level TRACE)\n"
-         "   --log-id ID             put [ID] before each line of the log; 'random' makes one up\n"
-         "   --no-agent              accepted; there is no debug listener to leave out\n"
-         "   --no-color              no colours in logs and tables\n"
-         "   --help, -h              show help\n"
-         "   --version, -V           print the version\n"
-         "\n'zestfs COMMAND --help' shows the options of a command.\n";
-}
-
 struct GlobalFlags {
   bool verbose = false, quiet = false, trace = false, no_colour = false, no_agent = false, version = false;
-  std::string log_level, log_id;
+  std::string log_level, log_id, pyroscope;
 };
 
 void add_globals(CLI::App& app, GlobalFlags& flags) {
-  app.add_flag("--verbose,--debug,-v", flags.verbose)->group("");
-  app.add_flag("--quiet,-q", flags.quiet)->group("");
-  app.add_flag("--trace", flags.trace)->group("");
-  app.add_flag("--no-color", flags.no_colour)->group("");
-  app.add_flag("--no-agent", flags.no_agent)->group("");
+  app.add_flag("--verbose,--debug,-v", flags.verbose, "log more (level DEBUG)")->group(kGlobalGroup);
+  app.add_flag("--quiet,-q", flags.quiet, "log warnings and errors only, no progress bars")->group(kGlobalGroup);
+  app.add_flag("--trace", flags.trace, "log everything (level TRACE)")->group(kGlobalGroup);
   app.add_option("--log-level", flags.log_level)->group("");
-  app.add_option("--log-id", flags.log_id)->group("");
-  app.add_flag("--version,-V", flags.version)->group("");
+  app.add_option("--log-id", flags.log_id, "put [ID] before each line of the log; random: makes one up")
+      ->group(kGlobalGroup);
+  app.add_flag("--no-agent", flags.no_agent, "accepted; there is no debug listener to leave out")->group(kGlobalGroup);
+  app.add_option("--pyroscope", flags.pyroscope, "accepted; profiles are not uploaded")->group(kGlobalGroup);
+  app.add_flag("--no-color", flags.no_colour, "no colours in logs and tables")->group(kGlobalGroup);
+  app.set_help_flag("--help,-h", "show help")->group(kGlobalGroup);
+  app.add_flag("--version,-V", flags.version, "print the version")->group(kGlobalGroup);
 }
 
 bool apply_globals(const GlobalFlags& flags) {
@@ -129,21 +112,27 @@ int usage_error(const Command& command, const std::string& text) {
   return 1;
 }
 
+// "-p=4" as "--threads=4": the parser takes '=' behind long names only.
+std::vector<std::string> with_long_names(const CLI::App& app, std::vector<std::string> args) {
+  for (auto& arg : args) {
+    if (arg.size() < 3 || arg[0] != '-' || arg[1] == '-' || arg[2] != '=') continue;
+    const auto* option = app.get_option_no_throw(arg.substr(0, 2));
+    if (option && !option->get_lnames().empty()) arg = "--" + option->get_lnames()[0] + arg.substr(2);
+  }
+  return args;
+}
+
 int run_command(const Command& command, const std::vector<std::string>& args) {
   CLI::App app(command.summary, std::string("zestfs ") + command.name);
   GlobalFlags flags;
   add_globals(app, flags);
   auto runner = command.setup(app);
-  std::vector<std::string> reversed(args.rbegin(), args.rend());
+  auto reversed = with_long_names(app, args);
+  std::reverse(reversed.begin(), reversed.end());
   try {
     app.parse(reversed);
   } catch (const CLI::CallForHelp&) {
-    auto help = app.help();
-    auto usage = help.find("Usage:");
-    if (usage != std::string::npos)
-      help.replace(usage, help.find('\n', usage) - usage,
-                   fmt::format("Usage: zestfs {} {}", command.name, command.usage));
-    fmt::print("{}", help);
+    fmt::print("{}", command_help(command));
     return 0;
   } catch (const CLI::ExtrasError&) {
     for (auto& extra : app.remaining())
@@ -160,10 +149,23 @@ int run_command(const Command& command, const std::vector<std::string>& args) {
     return 0;
   }
   if (!apply_globals(flags)) return 1;
-  return runner();
+  int code = runner();
+  int by_signal = interrupt_exit_code();
+  return code != 0 && by_signal ? by_signal : code;
 }
 
 }  // namespace
+
+void declare_options(const Command& command, CLI::App& app) {
+  app.set_help_flag();
+  app.option_defaults()->always_capture_default();
+  command.setup(app);
+}
+
+void declare_globals(CLI::App& app) {
+  GlobalFlags flags;
+  add_globals(app, flags);
+}
 
 const Globals& globals() { return mutable_globals(); }
 
@@ -191,6 +193,10 @@ void positionals(CLI::App& app, std::vector<std::string>& into, size_t least, si
 
 int run(int argc, char** argv) {
   mutable_globals().argv.assign(argv, argv + argc);
+  if (argc > 1 && std::string_view(argv[argc - 1]) == "--generate-bash-completion") {
+    print_completions({argv + 1, argv + argc - 1});
+    return 0;
+  }
   auto args = normalise(argc, argv);
   hide_secrets(argc, argv);
   // mount(8) calls helpers as "mount.zestfs SOURCE DIR -o OPTIONS"
@@ -201,7 +207,7 @@ int run(int argc, char** argv) {
   std::vector<std::string> before;  // global options in front of the command
   size_t at = 0;
   while (at < args.size() && args[at].starts_with("-")) {
-    bool has_value = args[at] == "--log-id" || args[at] == "--log-level";
+    bool has_value = args[at] == "--log-id" || args[at] == "--log-level" || args[at] == "--pyroscope";
     before.push_back(args[at++]);
     if (has_value && at < args.size()) before.push_back(args[at++]);
   }
@@ -217,27 +223,25 @@ int run(int argc, char** argv) {
       try {
         app.parse(std::vector<std::string>(before.rbegin(), before.rend()));
       } catch (const CLI::ParseError& error) {
-        fmt::print("Incorrect Usage. {}\n\n{}", error.what(), main_help());
+        fmt::print("Incorrect Usage. {}\n\n{}", error.what(), program_help());
         return complain(error.what());
       }
     }
     if (at + 1 < args.size()) {
-      for (auto& command : commands())
-        if (args[at + 1] == command.name) return run_command(command, {"--help"});
+      if (auto* command = find_command(args[at + 1])) return fmt::print("{}", command_help(*command)), 0;
       fmt::print("No help topic for '{}'\n", args[at + 1]);
       return 3;
     }
-    fmt::print("{}", main_help());
+    fmt::print("{}", program_help());
     return 0;
   }
-  for (auto& command : commands()) {
-    if (args[at] != command.name) continue;
+  if (auto* command = find_command(args[at])) {
     std::vector<std::string> rest(before);
     rest.insert(rest.end(), args.begin() + static_cast<std::ptrdiff_t>(at) + 1, args.end());
-    return run_command(command, rest);
+    return run_command(*command, rest);
   }
   for (auto& arg : before)
-    if (arg == "--help" || arg == "-h") return fmt::print("{}", main_help()), 0;
+    if (arg == "--help" || arg == "-h") return fmt::print("{}", program_help()), 0;
   fmt::print("No help topic for '{}'\n", args[at]);
   return 3;
 }

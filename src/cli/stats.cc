@@ -214,8 +214,8 @@ Runner setup_stats(CLI::App& app) {
   auto command = std::make_shared<StatsCommand>();
   positionals(app, command->args, 1, 1);
   app.add_option("--schema", command->schema,
-                 "sections: t time, u usage, f fuse, m meta, c blockcache, o object, g go (default: ufmco)");
-  app.add_option("--interval", command->interval, "seconds between lines (default: 1)");
+                 "sections: t time, u usage, f fuse, m meta, c blockcache, o object, g go");
+  app.add_option("--interval", command->interval, "seconds between lines");
   app.add_option("--verbosity,-l", command->verbosity, "1 shows more columns");
   app.add_option("--count,-c", command->count, "lines to print; 0: until interrupted");
   return [command] { return command->run(); };

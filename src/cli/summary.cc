@@ -75,8 +75,8 @@ int SummaryCommand::run() {
 Runner setup_summary(CLI::App& app) {
   auto command = std::make_shared<SummaryCommand>();
   positionals(app, command->args, 1, 1);
-  app.add_option("--depth,-d", command->depth, "levels shown, 10 at most (default: 2)");
-  app.add_option("--entries,-e", command->entries, "entries shown of a directory, 100 at most (default: 10)");
+  app.add_option("--depth,-d", command->depth, "levels shown, 10 at most");
+  app.add_option("--entries,-e", command->entries, "entries shown of a directory, 100 at most");
   app.add_flag("--strict", command->strict, "count by walking instead of adding up statistics");
   app.add_flag("--csv", command->csv, "print comma separated values, sizes in bytes");
   app.add_flag("--json", command->json, "print JSON");

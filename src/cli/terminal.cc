@@ -132,10 +132,14 @@ Progress::~Progress() {
 }
 
 static std::atomic<bool> interrupted{false};
+static std::atomic<int> interrupted_by{0};
+
+int interrupt_exit_code() { return interrupted_by ? 128 + interrupted_by : 0; }
 
 const std::atomic<bool>* watch_interrupts() {
   struct sigaction action {};
   action.sa_handler = [](int signal) {
+    interrupted_by = signal;
     if (interrupted.exchange(true)) _exit(128 + signal);
   };
   sigaction(SIGINT, &action, nullptr);

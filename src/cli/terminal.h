@@ -35,5 +35,7 @@ class Progress {
 // Set by SIGINT and SIGTERM once watch_interrupts() was called, so that long commands stop in good order; a second
 // signal ends the program at once.
 const std::atomic<bool>* watch_interrupts();
+// 130 or 143 (128 + signal) once one of them came, else 0: the exit code of a command that they made end early.
+int interrupt_exit_code();
 
 }  // namespace zest::cli

@@ -218,9 +218,9 @@ int TopCommand::run() {
 Runner setup_top(CLI::App& app) {
   auto command = std::make_shared<TopCommand>();
   positionals(app, command->args, 1, 1);
-  app.add_option("--interval", command->interval, "seconds between tables (default: 2)");
-  app.add_option("--count,-c", command->count, "tables to print; 0: until interrupted (default: 0)");
-  app.add_option("--rows,-n", command->rows, "rows of each table (default: 10)");
+  app.add_option("--interval", command->interval, "seconds between tables");
+  app.add_option("--count,-c", command->count, "tables to print; 0: until interrupted");
+  app.add_option("--rows,-n", command->rows, "rows of each table");
   app.add_flag("--json", command->json, "print a JSON object for each interval, one a line");
   return [command] { return command->run(); };
 }

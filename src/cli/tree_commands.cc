@@ -130,7 +130,7 @@ Runner setup_rmr(CLI::App& app) {
   auto command = std::make_shared<RmrCommand>();
   positionals(app, command->args, 1, 100'000);
   app.add_flag("--skip-trash", command->skip_trash, "remove at once instead of moving to the trash (root only)");
-  app.add_option("--threads,-p", command->threads, "directories removed at once, 255 at most (default: 50)");
+  app.add_option("--threads,-p", command->threads, "directories removed at once, 255 at most");
   return [command] { return command->run(); };
 }
 
@@ -138,14 +138,14 @@ Runner setup_clone(CLI::App& app) {
   auto command = std::make_shared<CloneCommand>();
   positionals(app, command->args, 2, 2);
   app.add_flag("--preserve,-p", command->preserve, "keep owner, mode and times");
-  app.add_option("--threads", command->threads, "directories cloned at once, 255 at most (default: 4)");
+  app.add_option("--threads", command->threads, "directories cloned at once, 255 at most");
   return [command] { return command->run(); };
 }
 
 Runner setup_compact(CLI::App& app) {
   auto command = std::make_shared<CompactCommand>();
   positionals(app, command->args, 1, 100'000);
-  app.add_option("--threads,-p", command->threads, "chunks compacted at once (default: 10)");
+  app.add_option("--threads,-p", command->threads, "chunks compacted at once");
   return [command] { return command->run(); };
 }
 

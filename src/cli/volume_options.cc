@@ -6,7 +6,9 @@
 #include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <random>
+#include <sstream>
 
 #include "base/log.h"
 #include "base/units.h"
@@ -16,26 +18,28 @@ namespace zest::cli {
 
 void add_store_options(CLI::App& app, VolumeOptions& o) {
   const char* group = "DATA STORAGE";
-  app.add_option("--storage", o.storage, "kind of object storage (default: file)")->group(group);
-  app.add_option("--bucket", o.bucket, "where the objects go: a URL or a folder (default: " + default_bucket() + ")")
-      ->group(group);
+  app.add_option("--storage", o.storage, "kind of object storage")->group(group);
+  app.add_option("--bucket", o.bucket, "where the objects go: a URL or a folder")->group(group);
   app.add_option("--access-key", o.access_key, "access key of the object storage (env ACCESS_KEY)")->group(group);
   app.add_option("--secret-key", o.secret_key, "secret key of the object storage (env SECRET_KEY)")->group(group);
   app.add_option("--session-token", o.session_token, "session token of the object storage (env SESSION_TOKEN)")
       ->group(group);
   app.add_option("--storage-class", o.storage_class, "storage class of new objects")->group(group);
+  app.add_option("--tag", o.tag, "tag of new objects, key=value; kept for clients that send tags")->group(group);
 }
 
 void add_management_options(CLI::App& app, VolumeOptions& o) {
   const char* group = "MANAGEMENT";
   app.add_option("--capacity", o.capacity, "most space that data may take, in GiB; 0: no limit")->group(group);
   app.add_option("--inodes", o.inodes, "most inodes; 0: no limit")->group(group);
-  app.add_option("--trash-days", o.trash_days, "days that removed files are kept; 0: no trash (default: 1)")
+  app.add_option("--trash-days", o.trash_days, "days that removed files are kept; 0: no trash")
       ->group(group)
       ->check([](const std::string& text) { return text.starts_with('-') ? "cannot be negative" : ""; });
   app.add_flag("--enable-acl", o.enable_acl, "POSIX ACLs; cannot be taken back")->group(group);
   app.add_option("--ranger-rest-url", o.ranger_rest_url, "URL of Apache Ranger, kept for other clients")->group(group);
   app.add_option("--ranger-service", o.ranger_service, "service name in Apache Ranger, kept for other clients")
+      ->group(group);
+  app.add_option("--kerberos-config-file", o.kerberos_config_file, "Kerberos settings, kept for other clients")
       ->group(group);
 }
 
@@ -106,6 +110,21 @@ void forget_new_storage(const Format& format) {
     if (auto removed = (*store)->remove("juicefs_uuid"); !removed)
       log_warning("cannot remove the volume's UUID from the storage: " + removed.error().message());
   }
+}
+
+Result<std::string> parse_tag(const std::string& text) {
+  auto equals = text.find('=');
+  bool good = text.empty() || (equals != 0 && equals != std::string::npos && text.find_first_of("\n\r&") == text.npos);
+  if (!good) return fail(EINVAL, fmt::format("invalid tag \"{}\": it must be key=value", text));
+  return text;
+}
+
+Result<std::string> read_text_file(const std::string& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::stringstream text;
+  text << in.rdbuf();
+  if (!in) return fail(errno ? errno : ENOENT, "cannot read " + file);
+  return text.str();
 }
 
 std::string new_uuid() {

@@ -19,7 +19,7 @@ struct VolumeOptions {
   std::optional<std::string> block_size, compress, encrypt_rsa_key, encrypt_algo, capacity;
   std::optional<int> shards, trash_days;
   std::optional<uint64_t> inodes;
-  std::optional<std::string> ranger_rest_url, ranger_service;
+  std::optional<std::string> ranger_rest_url, ranger_service, tag, kerberos_config_file;
   bool hash_prefix = false, enable_acl = false;
   bool hash_prefix_given = false;
 };
@@ -40,6 +40,11 @@ Result<void> check_new_storage(const Format& format);
 Result<void> check_changed_storage(const Format& format);
 // Removes the UUID object again, when the volume could not be saved after all.
 void forget_new_storage(const Format& format);
+
+// "k=v" of --tag, empty for none; EINVAL otherwise.
+Result<std::string> parse_tag(const std::string& text);
+// The content of --kerberos-config-file.
+Result<std::string> read_text_file(const std::string& file);
 
 std::string new_uuid();
 

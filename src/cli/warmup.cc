@@ -120,7 +120,7 @@ Runner setup_warmup(CLI::App& app) {
   auto command = std::make_shared<WarmupCommand>();
   positionals(app, command->args, 0, 100'000);
   app.add_option("--file,-f", command->list, "file with one path a line");
-  app.add_option("--threads,-p", command->threads, "files fetched at once (default: 50)");
+  app.add_option("--threads,-p", command->threads, "files fetched at once");
   app.add_flag("--background,-b", command->background, "do not wait");
   app.add_flag("--evict", command->evict, "take the files out of the cache");
   app.add_flag("--check", command->check, "tell how much of the files is cached");

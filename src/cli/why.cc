@@ -211,7 +211,7 @@ Runner setup_why(CLI::App& app) {
   auto command = std::make_shared<WhyCommand>();
   positionals(app, command->args, 1, 1);
   app.add_option("--read-size", command->read_size,
-                 "read at most this much of it to see the cost, in MiB; 0: do not read (default: 64M)");
+                 "read at most this much of it to see the cost, in MiB; 0: do not read");
   app.add_flag("--json", command->json, "print JSON");
   return [command] { return command->run(); };
 }

@@ -14,7 +14,11 @@ class Encrypt : public Decorator {
   Encrypt(std::unique_ptr<Storage> inner, std::shared_ptr<const Envelope> envelope)
       : Decorator(std::move(inner)), envelope_(std::move(envelope)) {}
 
-  Limits limits() const override { return {}; }
+  Limits limits() const override {
+    Limits limits;  // parts would have to be sealed one by one
+    limits.storage_classes = inner_->limits().storage_classes;
+    return limits;
+  }
 
   Result<std::string> get(const std::string& key, uint64_t offset, uint64_t size) override {
     ZEST_ASSIGN(std::string sealed, inner_->get(key));

@@ -54,7 +54,7 @@ class S3Store : public Storage {
         client_(std::move(target), std::move(credentials), options.max_connections) {}
 
   std::string describe() const override { return scheme_ + "://" + client_.target().bucket + "/"; }
-  Limits limits() const override { return {true, 5 << 20, 5ULL << 30, 10'000}; }
+  Limits limits() const override { return {true, 5 << 20, 5ULL << 30, 10'000, true}; }
 
   Result<void> create() override {
     if (list({}, {}, {}, 1, {})) return {};

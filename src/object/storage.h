@@ -37,6 +37,7 @@ struct Limits {
   bool multipart = false;
   uint64_t min_part = 0, max_part = 0;
   int max_parts = 0;
+  bool storage_classes = false;  // put() honours its storage class
 };
 struct Part {
   int number = 0;  // from 1

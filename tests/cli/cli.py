@@ -25,7 +25,7 @@ def the_program():
     assert "COMMANDS" in zest.zestfs("--help").stdout and "COMMANDS" in zest.zestfs().stdout
     assert zest.zestfs("version").stdout.startswith("zestfs version ") and zest.zestfs("-V").stdout.startswith("zestfs version ")
     for command in re.findall(r"^     (\w+) ", zest.zestfs("--help").stdout, re.M):
-        assert "Usage: zestfs " + command in zest.zestfs(command, "--help").stdout, command
+        assert "   zestfs " + command + " " in zest.zestfs(command, "--help").stdout, command
     refused("nonsense", say="No help topic for 'nonsense'", code=3)
     refused("status", say="requires at least 1 arguments")
     refused("status", "a", "b", say=r"at most 1 arguments but got \[a b\]")
