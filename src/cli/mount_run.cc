@@ -126,11 +126,11 @@ void Service::listen_to_events() {
     must_exit = true;
     kill(getpid(), SIGTERM);
   };
-  events.inode_changed = [this](Ino ino) {
-    data_->invalidate(ino, 0, kMaxFileSize);
+  events.inode_changed = [this](Ino ino, bool data) {
+    if (data) data_->invalidate(ino, 0, kMaxFileSize);
     auto* fs = live_.load();
     auto* cache = fs ? fs->client_cache() : nullptr;
-    if (cache) cache->forget_inode(ino, 0, 0);
+    if (cache) cache->forget_inode(ino, data ? 0 : -1, 0);
   };
   events.entry_changed = [this](Ino parent, const std::string& name) {
     auto* fs = live_.load();

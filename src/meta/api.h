@@ -124,7 +124,7 @@ class DataHooks {
 struct Events {
   std::function<void(const Format&)> format_changed;
   std::function<void(const std::string& why)> must_exit;  // volume gone, another UUID, or too new
-  std::function<void(Ino)> inode_changed;
+  std::function<void(Ino, bool data)> inode_changed;      // data: its content may be another, too
   std::function<void(Ino parent, const std::string& name)> entry_changed;
 };
 

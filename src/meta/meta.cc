@@ -74,6 +74,19 @@ void Meta::set_data_hooks(DataHooks* hooks) {
   state_->data = hooks;
 }
 
-void Meta::set_events(Events events) { state_->events = std::move(events); }
+void Meta::set_events(Events events) {
+  State& state = *state_;
+  state.events = std::move(events);
+  auto seen = [&state](Ino ino) { return ino == state.root ? kRootIno : ino; };
+  Watcher watcher;
+  watcher.inode = [&state, seen](Ino ino, bool data) {
+    if (data) state.open_files.forget(ino);
+    if (state.events.inode_changed) state.events.inode_changed(seen(ino), data);
+  };
+  watcher.entry = [&state, seen](Ino parent, const std::string& name) {
+    if (state.events.entry_changed) state.events.entry_changed(seen(parent), name);
+  };
+  state.engine->watch(std::move(watcher));
+}
 
 }  // namespace zest::meta

@@ -153,6 +153,7 @@ Result<void> Meta::start_session(const SessionInfo& info, uint64_t inherit_sid) 
 
 Result<void> Meta::close_session(bool keep_record) {
   State& state = *state_;
+  state.engine->watch({});
   // The jobs first: none of them may write the record again.
   state.jobs->stop();
   state.compactor.stop();

@@ -309,6 +309,7 @@ struct Attempt {
 Result<CommitResult> Attempt::go(Engine& engine, const Clock& clock, const TxnOptions& options,
                                  const std::function<Result<void>(Txn&)>& body) {
   ZEST_ASSIGN(auto engine_txn, engine.begin(options.write, options.hot));
+  if (options.afresh) engine_txn->read_afresh();
   Recent* recent = engine.recent();
   const int64_t now_ms = recent ? clock.monotonic_ms() : 0;
   Txn txn(*engine_txn, number, assume ? recent : nullptr, now_ms);

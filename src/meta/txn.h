@@ -76,6 +76,8 @@ class EngineTxn {
   // Reads the records; results in the order of the wants, followed ones returned in `followed` as (key, value) pairs.
   virtual Result<std::vector<Value>> fetch(std::span<const Want> wants,
                                            std::vector<std::pair<Key, Value>>& followed) = 0;
+  // What follows is read from the database, not from what the engine remembers.
+  virtual void read_afresh() {}
   // Takes the records as if they had been fetched with these values: commit compares them. False: this engine does not.
   virtual bool assume([[maybe_unused]] std::span<const std::pair<Key, Value>> records) { return false; }
   // Applies all changes or none. Conflict: Fault::kConflict. Connection lost after sending: Fault::kUnknownOutcome.
@@ -125,6 +127,12 @@ struct TxnStats {
   std::atomic<uint64_t> restarts{0};         // attempts that lost a race
 };
 
+// Told of what other clients changed (Engine::watch), and of what the engine does not follow any longer.
+struct Watcher {
+  std::function<void(Ino, bool data)> inode;  // data: its content may be another, too
+  std::function<void(Ino parent, const std::string& name)> entry;
+};
+
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -168,6 +176,9 @@ class Engine {
   // Cheap liveness: one round trip.
   virtual Result<void> ping() = 0;
 
+  // Calls `watcher` on a thread of the engine for what it gave out and that has changed since. An engine that cannot
+  // know ignores it. Replacing it (by an empty one) waits for calls under way.
+  virtual void watch([[maybe_unused]] Watcher watcher) {}
   // Where run() keeps records to assume later. Null: every transaction fetches what it reads.
   virtual Recent* recent() { return nullptr; }
 
@@ -254,6 +265,7 @@ class Txn {
 // outcome is not repeated; `settled`, if given, is asked in a new transaction whether it took effect.
 struct TxnOptions {
   bool write = true;
+  bool afresh = false;  // read from the database, whatever an engine may remember
   std::vector<Ino> hot;
   int64_t deadline_ms = 60'000;
   std::function<Result<bool>(Txn&)> settled;

@@ -33,7 +33,11 @@ Result<Meta::Opened> Meta::open(const Context& ctx, Ino ino, uint32_t flags) {
   std::optional<Attr> cached;
   if (s.options.open_cache_ms > 0) cached = s.open_files.attr(ino, s.clock.monotonic_ms(), s.options.open_cache_ms);
   Attr attr;
-  ZEST_TRY(s.read([&](Txn& txn) -> Result<void> {
+  // Close to open: what another client closed before is what this open sees, so no cache is asked.
+  TxnOptions options;
+  options.write = false;
+  options.afresh = true;
+  ZEST_TRY(run(*s.engine, s.clock, options, [&](Txn& txn) -> Result<void> {
     if (cached) {
       attr = *cached;
     } else {

@@ -327,6 +327,29 @@ Result<std::vector<Reply>> Client::atomically(const std::vector<std::vector<std:
   return std::move(all.items);
 }
 
+Result<std::shared_ptr<Connection>> Client::listen(const std::vector<std::string>& prefixes,
+                                                   std::function<void(const Reply&)> on_push) {
+  auto address = locate();
+  if (!address) return fail(EIO, Fault::kUnavailable, address.error().what);
+  auto opened = connect(*address, true);
+  if (!opened) {
+    forget_server();
+    return fail(EIO, Fault::kUnavailable, opened.error().what);
+  }
+  (*opened)->on_push(std::move(on_push));
+  Pipeline request;
+  request.add("HELLO", "3");
+  std::vector<std::string> tracking{"CLIENT", "TRACKING", "ON", "BCAST"};
+  for (const auto& prefix : prefixes) tracking.insert(tracking.end(), {"PREFIX", prefix});
+  request.add_list(tracking);
+  round_trips_++;
+  auto replies = (*opened)->exchange(request);
+  if (!replies) return fail(EIO, Fault::kUnavailable, replies.error().what);
+  for (const Reply& reply : *replies)
+    if (reply.is_error()) return fail(error_of(reply));
+  return opened;
+}
+
 Result<bool> Client::clustered() {
   if (clustered_ < 0) {
     auto found = detect_cluster();

@@ -44,6 +44,11 @@ class Client {
   // Commands that see one moment: MULTI ... EXEC. The replies are those of `commands`.
   Result<std::vector<Reply>> atomically(const std::vector<std::vector<std::string>>& commands, Repeat repeat);
 
+  // A connection of the caller's own, on which the server tells of changes to keys with these prefixes: `on_push` gets
+  // its messages from within calls on the connection. Plain errors: the server cannot do it.
+  Result<std::shared_ptr<Connection>> listen(const std::vector<std::string>& prefixes,
+                                             std::function<void(const Reply&)> on_push);
+
   // True once it is known that the server is part of a cluster; then keys carry "{db}". [1 the first time]
   Result<bool> clustered();
   const Settings& settings() const { return settings_; }

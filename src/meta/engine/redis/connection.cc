@@ -64,12 +64,31 @@ void Connection::read_until_done(Lock& lock, Waiter& mine) {
   if (!queue_.empty()) queue_.front()->wake.notify_one();  // who reads on
 }
 
+Result<bool> Connection::wait_for_pushes(int64_t timeout_ms) {
+  std::string bytes;
+  auto got = stream_->read_some(bytes, timeout_ms);
+  Lock lock(mutex_);
+  if (broken_) return fail(EIO, Fault::kUnavailable, "Redis: the connection is closed");
+  if (!got && got.error().code == ETIMEDOUT) return false;
+  if (!got) {
+    fail_all(got.error());
+    return fail(std::move(got.error()));
+  }
+  parser_.feed(bytes);
+  Waiter nobody;
+  deliver(nobody);
+  return true;
+}
+
 void Connection::deliver(Waiter& mine) {
   for (;;) {
     auto reply = parser_.next();
     if (!reply) return fail_all(reply.error());
     if (!*reply) return;
-    if ((*reply)->type == Reply::Type::kPush) continue;
+    if ((*reply)->type == Reply::Type::kPush) {
+      if (on_push_) on_push_(**reply);
+      continue;
+    }
     if (queue_.empty()) return fail_all(Error{EPROTO, Fault::kPlain, "Redis: a reply that nobody asked for"});
     Waiter* first = queue_.front();
     first->replies.push_back(std::move(**reply));

@@ -6,6 +6,7 @@
 
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -24,6 +25,11 @@ class Connection {
   // One reply for each command, error replies included. kUnavailable: nothing was sent; kUnknownOutcome: the connection
   // broke, or no answer came in time, after some of it may have been. Any thread.
   Result<std::vector<Reply>> exchange(const Pipeline& requests);
+
+  // For a connection of one thread's own: hears what the server sends unasked, which `on_push` gets. False: nothing
+  // came.
+  void on_push(std::function<void(const Reply&)> handler) { on_push_ = std::move(handler); }
+  Result<bool> wait_for_pushes(int64_t timeout_ms);
 
   bool broken() const;
   size_t waiting() const;  // callers whose replies are outstanding
@@ -51,6 +57,7 @@ class Connection {
   bool writing_ = false, reading_ = false, broken_ = false;
   int64_t last_used_ms_ = 0;
   ReplyParser parser_;  // of whoever reads
+  std::function<void(const Reply&)> on_push_;
 };
 
 }  // namespace zest::meta::redis

@@ -6,6 +6,7 @@
 #include "meta/engine/redis/redis_txn.h"
 #include "meta/engine/redis/scan.h"
 #include "meta/engine/redis/scripts.h"
+#include "meta/engine/redis/tracking.h"
 
 namespace zest::meta::redis {
 
@@ -25,7 +26,11 @@ class RedisEngine : public Engine {
   const EngineInfo& info() const override { return info_; }
   Result<std::unique_ptr<EngineTxn>> begin(bool write, std::span<const Ino> hot) override {
     bool writes = write && !read_only_;
-    return std::make_unique<RedisTxn>(client_, *layout_, writes, writes ? contention_.enter(hot) : Contention::Turn());
+    return std::make_unique<RedisTxn>(client_, *layout_, cache_.get(), writes,
+                                      writes ? contention_.enter(hot) : Contention::Turn());
+  }
+  void watch(Watcher watcher) override {
+    if (cache_) cache_->watch(std::move(watcher));
   }
   Result<std::vector<DirEntry>> list(Ino dir, std::string& cursor, size_t limit, bool with_attr) override;
   Result<void> scan(Table table, uint64_t within, const Each& each) override {
@@ -47,6 +52,8 @@ class RedisEngine : public Engine {
 
  private:
   Result<void> check_server();
+  void start_cache();
+  void keep(Ino dir, const DirEntry& entry, uint64_t since);
 
   Client client_;
   const bool read_only_;
@@ -54,6 +61,8 @@ class RedisEngine : public Engine {
   Contention contention_;
   Recent recent_;
   EngineInfo info_;
+  std::unique_ptr<CoherentCache> cache_;
+  std::unique_ptr<Tracking> tracking_;
 };
 
 // The value of "name:value" in the answer to INFO.
@@ -68,7 +77,22 @@ std::string info_field(std::string_view info, std::string_view name) {
 Result<void> RedisEngine::connect() {
   ZEST_ASSIGN(bool clustered, client_.clustered());
   layout_ = std::make_unique<Layout>(clustered ? "{" + std::to_string(client_.settings().db) + "}" : "");
-  return check_server();
+  ZEST_TRY(check_server());
+  if (client_.settings().client_cache) start_cache();
+  return {};
+}
+
+void RedisEngine::start_cache() {
+  const Settings& settings = client_.settings();
+  // as many inodes as entries
+  cache_ = std::make_unique<CoherentCache>(2 * static_cast<size_t>(settings.client_cache_size),
+                                           settings.client_cache_expire_ms);
+  tracking_ = std::make_unique<Tracking>(client_, *layout_, *cache_);
+  std::string cursor;
+  const auto preload = static_cast<size_t>(settings.client_cache_preload);
+  if (preload == 0) return;
+  if (auto page = list(kRootIno, cursor, preload, true); !page)
+    log_warning("client-cache-preload: " + page.error().message());
 }
 
 Result<void> RedisEngine::check_server() {
@@ -92,6 +116,7 @@ Result<void> RedisEngine::check_server() {
 }
 
 Result<std::vector<DirEntry>> RedisEngine::list(Ino dir, std::string& cursor, size_t limit, bool with_attr) {
+  const uint64_t since = cache_ ? cache_->now() : 0;
   std::string from = cursor.empty() ? "0" : cursor;
   std::string count = std::to_string(std::clamp<size_t>(limit, 1, 10'000));
   ZEST_ASSIGN(auto reply, patiently(client_.settings(), [&] {
@@ -111,8 +136,15 @@ Result<std::vector<DirEntry>> RedisEngine::list(Ino dir, std::string& cursor, si
     if (!with_attr || attrs[i / 2].text.empty()) continue;
     ZEST_ASSIGN(added.attr, decode_attr(attrs[i / 2].text));
   }
+  if (cache_ && with_attr)
+    for (const auto& entry : out) keep(dir, entry, since);
   cursor = reply.items[0].text == "0" ? "" : reply.items[0].text;
   return out;
+}
+
+void RedisEngine::keep(Ino dir, const DirEntry& entry, uint64_t since) {
+  cache_->fetched(Key::entry(dir, entry.name), entry.entry, since);
+  if (entry.attr) cache_->fetched(Key::inode(entry.entry.ino), *entry.attr, since);
 }
 
 Result<int64_t> RedisEngine::add_counter(std::string_view name, int64_t delta) {

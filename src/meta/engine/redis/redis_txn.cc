@@ -68,9 +68,39 @@ Result<void> RedisTxn::take_followed(const Want& want, Reply& reply, std::vector
   return {};
 }
 
+// Only what is read without being written to is read from the cache: a commit compares what the server said.
 Result<std::vector<Value>> RedisTxn::fetch(std::span<const Want> wants, std::vector<std::pair<Key, Value>>& followed) {
-  auto follows = [](const Want& w) { return w.key.kind == Kind::kEntry && (w.follow || w.follow_empty); };
   if (wants.empty()) return std::vector<Value>();
+  if (!cache_) return fetch_from_server(wants, followed);
+  if (!write_ && !afresh_)
+    if (auto found = fetch_from_cache(wants, followed)) return std::move(*found);
+  const uint64_t since = cache_->now();
+  ZEST_ASSIGN(auto values, fetch_from_server(wants, followed));
+  for (size_t i = 0; i < wants.size(); i++) cache_->fetched(wants[i].key, values[i], since);
+  for (const auto& [key, value] : followed) cache_->fetched(key, value, since);
+  return values;
+}
+
+// All of it or nothing.
+std::optional<std::vector<Value>> RedisTxn::fetch_from_cache(std::span<const Want> wants,
+                                                             std::vector<std::pair<Key, Value>>& followed) {
+  std::vector<Value> values;
+  for (const auto& want : wants) {
+    auto value = cache_->find(want.key);
+    if (!value || want.follow_empty) return {};
+    if (auto* entry = std::get_if<Entry>(&*value); entry && want.follow) {
+      auto attr = cache_->find(Key::inode(entry->ino));
+      if (!attr) return {};
+      followed.emplace_back(Key::inode(entry->ino), std::move(*attr));
+    }
+    values.push_back(std::move(*value));
+  }
+  return values;
+}
+
+Result<std::vector<Value>> RedisTxn::fetch_from_server(std::span<const Want> wants,
+                                                       std::vector<std::pair<Key, Value>>& followed) {
+  auto follows = [](const Want& w) { return w.key.kind == Kind::kEntry && (w.follow || w.follow_empty); };
   if (std::none_of(wants.begin(), wants.end(), follows)) return fetch_plain(wants);
   std::vector<std::string> keys, args{layout_.prefix()};
   std::vector<std::vector<Part>> parts;
@@ -119,12 +149,26 @@ Result<CommitResult> RedisTxn::commit(std::span<const Change> changes) {
   Commit commit(layout_, reads_);
   commit.check_reads();
   for (const auto& change : changes) ZEST_TRY(commit.apply(change));
+  const uint64_t since = cache_ ? cache_->now() : 0;
   auto result = send(commit);
+  if (result && cache_) keep_committed(changes, since);
   if (result) return result;
   if (result.error().fault == Fault::kConflict) turn_.conflicted();
   if (result.error().fault == Fault::kUnknownOutcome && decides(changes))
     return settle(commit, changes, std::move(result.error()));
   return result;
+}
+
+void RedisTxn::keep_committed(std::span<const Change> changes, uint64_t since) {
+  std::map<Key, const Value*> last;
+  static const Value kAbsent;
+  for (const auto& change : changes) last[change.key] = change.op == Change::Op::kDelete ? &kAbsent : &change.value;
+  for (const auto& [key, value] : last) {
+    std::optional<Value> before;
+    if (auto it = reads_.find(key); it != reads_.end())
+      if (auto decoded = decode(key, it->second)) before = std::move(*decoded);
+    cache_->committed(key, before, *value, since);
+  }
 }
 
 Result<CommitResult> RedisTxn::send(const Commit& commit) {

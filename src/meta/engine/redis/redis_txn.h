@@ -3,6 +3,7 @@
 #pragma once
 
 #include "meta/engine/redis/client.h"
+#include "meta/engine/redis/coherent_cache.h"
 #include "meta/engine/redis/commit.h"
 #include "meta/engine/redis/contention.h"
 
@@ -10,14 +11,21 @@ namespace zest::meta::redis {
 
 class RedisTxn : public EngineTxn {
  public:
-  RedisTxn(Client& client, const Layout& layout, bool write, Contention::Turn turn)
-      : client_(client), layout_(layout), write_(write), turn_(std::move(turn)) {}
+  // cache: null when there is none.
+  RedisTxn(Client& client, const Layout& layout, CoherentCache* cache, bool write, Contention::Turn turn)
+      : client_(client), layout_(layout), cache_(cache), write_(write), turn_(std::move(turn)) {}
 
   Result<std::vector<Value>> fetch(std::span<const Want> wants, std::vector<std::pair<Key, Value>>& followed) override;
+  void read_afresh() override { afresh_ = true; }
   bool assume(std::span<const std::pair<Key, Value>> records) override;
   Result<CommitResult> commit(std::span<const Change> changes) override;
 
  private:
+  Result<std::vector<Value>> fetch_from_server(std::span<const Want> wants,
+                                               std::vector<std::pair<Key, Value>>& followed);
+  std::optional<std::vector<Value>> fetch_from_cache(std::span<const Want> wants,
+                                                     std::vector<std::pair<Key, Value>>& followed);
+  void keep_committed(std::span<const Change> changes, uint64_t since);
   Result<std::vector<Value>> fetch_plain(std::span<const Want> wants);
   Result<Value> take(const Key& key, std::vector<Raw> raws);
   Result<void> take_followed(const Want& want, Reply& reply, std::vector<Value>& values,
@@ -31,7 +39,9 @@ class RedisTxn : public EngineTxn {
 
   Client& client_;
   const Layout& layout_;
+  CoherentCache* const cache_;
   const bool write_;
+  bool afresh_ = false;
   Contention::Turn turn_;
   ReadSet reads_;  // the first that was read of each record
 };

@@ -14,6 +14,7 @@ namespace zest::meta::redis {
 namespace {
 
 constexpr int kPort = 6379, kSentinelPort = 26379;
+constexpr int64_t kMaxCacheSize = 25'000;  // the kernel is told to forget at most 65,536 things at once
 
 std::string percent_decode(std::string_view text) {
   std::string out;
@@ -84,12 +85,9 @@ Result<void> set_timeout(std::string_view name, std::string_view value, int64_t&
 Result<void> set_option(Settings& s, std::string name, const std::string& value) {
   std::replace(name.begin(), name.end(), '_', '-');
   // what other clients' connection pools have and ours does not need
-  static constexpr std::string_view kIgnored[] = {"route-read",          "pool-fifo",         "pool-timeout",
-                                                  "min-idle-conns",      "max-idle-conns",    "max-active-conns",
-                                                  "conn-max-idle-time",  "idle-timeout",      "conn-max-lifetime",
-                                                  "max-conn-age",        "protocol",          "max-retries",
-                                                  "client-cache",        "client-cache-size", "client-cache-expire",
-                                                  "client-cache-preload"};
+  static constexpr std::string_view kIgnored[] = {
+      "route-read",         "pool-fifo",    "pool-timeout",      "min-idle-conns", "max-idle-conns", "max-active-conns",
+      "conn-max-idle-time", "idle-timeout", "conn-max-lifetime", "max-conn-age",   "protocol",       "max-retries"};
   if (std::find(std::begin(kIgnored), std::end(kIgnored), name) != std::end(kIgnored)) return {};
   if (name == "min-retry-backoff") return set_timeout(name, value, s.min_backoff_ms);
   if (name == "max-retry-backoff") return set_timeout(name, value, s.max_backoff_ms);
@@ -102,6 +100,15 @@ Result<void> set_option(Settings& s, std::string name, const std::string& value)
   if (name == "tls-ca-cert-file") return s.tls_ca = value, Result<void>{};
   if (name == "tls-server-name") return s.tls_server_name = value, Result<void>{};
   if (name == "client-name") return s.client_name = value, Result<void>{};
+  if (name == "client-cache") return s.client_cache = !value.empty() && value != "false", Result<void>{};
+  if (name == "client-cache-expire") return set_timeout(name, value, s.client_cache_expire_ms);
+  if (name == "client-cache-size" || name == "client-cache-preload") {
+    auto number = parse_int(value);
+    if (!number || *number < 0) return fail(EINVAL, "Redis URL: bad value of " + name);
+    if (name == "client-cache-preload") s.client_cache_preload = *number;
+    if (name == "client-cache-size" && *number > 0) s.client_cache_size = std::min(*number, kMaxCacheSize);
+    return {};
+  }
   if (name == "pool-size" || name == "db") {
     auto number = parse_int(value);
     if (!number || *number < 0 || *number > 1'000'000) return fail(EINVAL, "Redis URL: bad value of " + name);
