@@ -45,6 +45,11 @@ class Budget {
 
   int64_t used() const;
   int64_t limit() const { return limit_; }
+  struct Waits {
+    uint64_t count = 0;  // calls that had to wait
+    int64_t ns = 0;
+  };
+  Waits waits() const;
 
  private:
   void give_back(int64_t bytes);
@@ -52,6 +57,7 @@ class Budget {
   mutable std::mutex mutex_;
   std::condition_variable freed_;
   int64_t used_ = 0;
+  Waits waits_;
 };
 
 }  // namespace zest

@@ -19,6 +19,13 @@ void Histogram::add(double value) {
   sum_.fetch_add(value, std::memory_order_relaxed);
 }
 
+void Histogram::add_all(const Histogram& other) {
+  for (size_t i = 0; i < counts_.size(); i++)
+    counts_[i].fetch_add(other.counts_[i].load(std::memory_order_relaxed), std::memory_order_relaxed);
+  count_.fetch_add(other.count(), std::memory_order_relaxed);
+  sum_.fetch_add(other.sum(), std::memory_order_relaxed);
+}
+
 std::vector<Histogram::Bucket> Histogram::buckets() const {
   std::vector<Bucket> out;
   uint64_t total = 0;

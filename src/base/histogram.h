@@ -12,6 +12,7 @@ class Histogram {
  public:
   Histogram(double first, double factor, size_t buckets) : first_(first), factor_(factor), counts_(buckets + 1) {}
   void add(double value);
+  void add_all(const Histogram& other);  // of the same buckets
   uint64_t count() const { return count_.load(std::memory_order_relaxed); }
   double sum() const { return sum_.load(std::memory_order_relaxed); }
   struct Bucket {

@@ -120,7 +120,8 @@ const std::vector<Group>& groups() {
       {"METRICS",
        {{"--metrics", &M::metrics, "address of the metrics"},
         {"--custom-labels", &M::custom_labels, "labels of the metrics, as key:value;key:value"},
-        {"--consul", &M::consul, "address of the consul server"}},
+        {"--consul", &M::consul, "address of the consul server"},
+        {"--slow-op", &M::slow_op, "log where the time of operations over this limit went; 0: none"}},
        {{"--no-usage-report", &M::no_usage_report, "accepted: there is no usage report"}},
        {}},
   };
@@ -396,6 +397,7 @@ Result<void> resolve_fs(const MountOptions& o, MountSettings& s) {
   if (f.backup_meta_ms > 0 && f.backup_meta_ms < 300'000 && (!unchecked || std::string_view(unchecked) != "true"))
     return fail(EINVAL, fmt::format("backup-meta should not be less than 5 minutes: {}", o.backup_meta));
   f.backup_skip_trash = o.backup_skip_trash;
+  f.slow_op_ms = duration_ms(o.slow_op, "--slow-op");
   auto text = [](const fuse::Identity& id) { return fmt::format("{}:{}", id.uid, id.gid); };
   if (s.fuse.root_squash) f.root_squash = text(*s.fuse.root_squash);
   if (s.fuse.all_squash) f.all_squash = text(*s.fuse.all_squash);

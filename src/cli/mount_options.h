@@ -57,7 +57,7 @@ struct MountOptions {
   double free_space_ratio = 0.1;
   // metrics
   bool metrics_given = false;
-  std::string metrics = "127.0.0.1:9567", custom_labels, consul = "127.0.0.1:8500";
+  std::string metrics = "127.0.0.1:9567", custom_labels, consul = "127.0.0.1:8500", slow_op = "10s";
   bool no_usage_report = false;
 };
 

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "base/spent.h"
 
 namespace zest::data {
 namespace {
@@ -81,7 +82,9 @@ void BlockStore::stop() {
 std::string BlockStore::key(const BlockId& id) const { return block_key(format_, id.slice, id.index, id.bytes); }
 
 Result<void> BlockStore::put_object(const BlockId& id, std::string_view data, const std::string& storage_class) {
+  Waiting waiting(Part::kObject);
   Slots::Guard slot(upload_slots_);
+  Counted uploading(stats_.uploading);
   auto name = key(id);
   std::string packed;
   Budget::Hold hold;
@@ -113,6 +116,7 @@ Result<void> BlockStore::put_object(const BlockId& id, std::string_view data, co
 Result<void> BlockStore::upload(const BlockId& id, const BufferPtr& data, const std::string& storage_class) {
   ZEST_TRY(put_object(id, data->view(), storage_class));
   if (cache_ && (id.bytes < block_size_ || options_.cache.large_write)) {
+    Waiting waiting(Part::kCache);
     cache_->put(id, data, false);
   }
   return {};
@@ -126,6 +130,7 @@ BufferPtr BlockStore::take_memory(size_t bytes, int64_t timeout_ms) {
 
 Result<void> BlockStore::get_range(const BlockId& id, uint32_t offset, std::span<char> into) {
   auto name = key(id);
+  Waiting waiting(Part::kObject);
   auto start = now_us();
   auto got = storage_.get_into(name, offset, into);
   auto took = now_us() - start;
@@ -152,6 +157,7 @@ size_t BlockStore::parts_for(size_t bytes) const {
 }
 
 Result<void> BlockStore::get_parts(const BlockId& id, std::span<char> into) {
+  Waiting waiting(Part::kObject);
   size_t parts = parts_for(into.size());
   if (parts == 1) return get_range(id, 0, into);
   std::mutex mutex;
@@ -185,6 +191,7 @@ Result<BufferPtr> BlockStore::get_block(const BlockId& id, BufferPtr into, bool 
     auto hold = pool_.budget().take(static_cast<int64_t>(bound), kMemoryWaitMs);
     if (!hold) return fail(ENOMEM, Fault::kUnavailable, "no memory to unpack " + key(id));
     auto name = key(id);
+    Waiting waiting(Part::kObject);
     auto start = now_us();
     auto packed = storage_.get(name);
     auto took = now_us() - start;
@@ -205,6 +212,7 @@ Result<BufferPtr> BlockStore::get_block(const BlockId& id, BufferPtr into, bool 
 
 void BlockStore::keep(const BlockId& id, const BufferPtr& data, bool force, bool wait) {
   if (!cache_ || (!force && options_.cache.partial_only && id.bytes >= block_size_)) return;
+  Waiting waiting(Part::kCache);
   cache_->put(id, data, wait);
 }
 
@@ -226,12 +234,18 @@ bool BlockStore::read_near(const BlockId& id, uint32_t offset, std::span<char> i
     }
   }
   if (!cache_) return false;
+  Waiting waiting(Part::kCache);
   auto start = now_us();
   if (!cache_->read(id, offset, into)) return false;
   stats_.cache_hits++;
   stats_.cache_hit_bytes += into.size();
   stats_.cache_read_seconds.add(static_cast<double>(now_us() - start) / 1e6);
   return true;
+}
+
+Result<void> BlockStore::get_only(const BlockId& id, uint32_t offset, std::span<char> into) {
+  stats_.fetched_demand += into.size();
+  return get_range(id, offset, into);
 }
 
 Result<void> BlockStore::read(const BlockId& id, uint32_t offset, std::span<char> into, bool whole,
@@ -242,7 +256,7 @@ Result<void> BlockStore::read(const BlockId& id, uint32_t offset, std::span<char
   stats_.cache_miss_bytes += into.size();
   auto fetch = fetches_.find(id);
   if (!fetch && !whole && ranged_ && id.bytes > kSmallBlock && into.size() <= id.bytes / 2) {
-    ZEST_TRY(get_range(id, offset, into));
+    ZEST_TRY(get_only(id, offset, into));
     if (cache_ && options_.prefetch > 0 && density_.note(id, static_cast<uint32_t>(into.size()))) promote(id);
     return {};
   }
@@ -253,12 +267,13 @@ Result<void> BlockStore::read(const BlockId& id, uint32_t offset, std::span<char
     if (!memory && ranged_) {  // short of memory: the caller's buffer is there anyway
       fetches_.forget(*fetch);
       fetch->finish(fail(ENOMEM, Fault::kUnavailable, "no memory to read " + key(id)));
-      return get_range(id, offset, into);
+      return get_only(id, offset, into);
     }
     block = run(fetch, std::move(memory), false, true);
+    if (block) stats_.fetched_demand += id.bytes;
   } else {
     block = fetch->wait(cancelled);
-    if (!block && block.error().code == ENOMEM && ranged_) return get_range(id, offset, into);
+    if (!block && block.error().code == ENOMEM && ranged_) return get_only(id, offset, into);
   }
   if (!block) return fail(std::move(block.error()));
   std::memcpy(into.data(), (*block)->data() + offset, into.size());
@@ -272,7 +287,7 @@ void BlockStore::promote(const BlockId& id) {
   bool queued = prefetches_.try_submit([this, fetch, id] {
     if (!fetch->claim()) return;
     if (auto memory = stopping_ ? nullptr : pool_.try_get(id.bytes, pool_.budget().limit() / 4)) {
-      (void)run(fetch, std::move(memory), true, false);
+      if (run(fetch, std::move(memory), true, false)) stats_.fetched_ahead += id.bytes;
     } else {
       fetches_.forget(*fetch);
       fetch->finish(fail(ENOMEM, Fault::kUnavailable, "no memory to fetch ahead"));
@@ -292,7 +307,7 @@ FetchPtr BlockStore::read_ahead(const BlockId& id, int64_t reserve) {
   if (!memory) return nullptr;
   auto fetch = fetches_.join(id);
   bool queued = downloads_.try_submit([this, fetch, memory = std::move(memory)]() mutable {
-    if (fetch->claim()) (void)run(fetch, std::move(memory), false, false);
+    if (fetch->claim() && run(fetch, std::move(memory), false, false)) stats_.fetched_ahead += fetch->id().bytes;
     memory = nullptr;
   });
   if (!queued) return nullptr;
@@ -302,7 +317,9 @@ FetchPtr BlockStore::read_ahead(const BlockId& id, int64_t reserve) {
 Result<void> BlockStore::warm(const BlockId& id) {
   if (!cache_ || cache_->contains(id)) return {};
   auto fetch = fetches_.join(id);
-  auto block = fetch->claim() ? run(fetch, nullptr, true, false) : fetch->wait(nullptr);
+  bool ours = fetch->claim();
+  auto block = ours ? run(fetch, nullptr, true, false) : fetch->wait(nullptr);
+  if (ours && block) stats_.fetched_warm += id.bytes;
   if (!block) return fail(std::move(block.error()));
   if (!cache_->contains(id)) keep(id, *block, true, true);  // fetched for somebody else, who need not keep it
   return {};

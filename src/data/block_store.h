@@ -84,6 +84,8 @@ class BlockStore {
   static constexpr int64_t kFarUs = 30'000;
   BufferPtr take_memory(size_t bytes, int64_t timeout_ms);
   Result<void> get_range(const BlockId& id, uint32_t offset, std::span<char> into);
+  // For a reader that wants no more than this of the block.
+  Result<void> get_only(const BlockId& id, uint32_t offset, std::span<char> into);
   // The whole block, in parts at once when one GET of it takes long.
   Result<void> get_parts(const BlockId& id, std::span<char> into);
   size_t parts_for(size_t bytes) const;

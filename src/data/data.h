@@ -55,6 +55,9 @@ struct DataStats {
       cache_evictions{0}, cache_writes{0}, cache_write_bytes{0}, object_gets{0}, object_get_bytes{0}, object_puts{0},
       object_put_bytes{0}, object_deletes{0}, object_errors{0}, staged_blocks{0}, staged_bytes{0},
       staged_total_bytes{0}, stage_errors{0}, staged_delay_s{0};
+  // Bytes of blocks fetched from the object storage: asked for by a read or a compaction, ahead of reads, to warm up.
+  std::atomic<uint64_t> fetched_demand{0}, fetched_ahead{0}, fetched_warm{0};
+  std::atomic<int> uploading{0}, stage_writing{0};  // gauges: PUTs, and writes of staged blocks, under way
   // Seconds of each try, failed ones too.
   Histogram get_seconds{0.01, 1.5, 25}, put_seconds{0.01, 1.5, 25}, delete_seconds{0.01, 1.5, 25};
   Histogram cache_read_seconds{0.00001, 2, 20}, cache_write_seconds{0.00001, 2, 20};

@@ -2,6 +2,8 @@
 
 #include <chrono>
 
+#include "base/spent.h"
+
 namespace zest::data {
 
 Fetch::~Fetch() {
@@ -28,6 +30,7 @@ bool Fetch::done() const {
 }
 
 Result<BufferPtr> Fetch::wait(const std::atomic<bool>* cancelled) {
+  Waiting waiting(Part::kObject);
   std::unique_lock lock(mutex_);
   while (!ended_.wait_for(lock, std::chrono::milliseconds(100), [&] { return done_; }))
     if (cancelled && cancelled->load(std::memory_order_relaxed)) return fail(EINTR);

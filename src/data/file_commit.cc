@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/spent.h"
 #include "data/file_writer.h"
 #include "data/staging.h"
 
@@ -257,7 +258,10 @@ Result<void> FileWriter::flush(const std::atomic<bool>* cancelled) {
       break;
     }
     if (slices_.empty() || slices_.front()->number > target) break;
-    changed_.wait_for(lock, std::chrono::milliseconds(100));
+    {
+      Waiting waiting(committing_ ? Part::kMeta : Part::kObject);
+      changed_.wait_for(lock, std::chrono::milliseconds(100));
+    }
     auto waited = env_.clock.monotonic_ms() - started;
     if (cancelled && cancelled->load(std::memory_order_relaxed) && waited > kFlushInterruptMs) {
       outcome = fail(EINTR);

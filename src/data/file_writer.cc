@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/spent.h"
 #include "base/wait_notice.h"
 
 namespace zest::data {
@@ -137,7 +138,10 @@ Result<void> FileWriter::wait_for_room(Lock& lock, int64_t started_ms, const std
   before_wait();
   commit_ready(lock);
   if (slices_.size() < kMaxSlices) return {};
-  changed_.wait_for(lock, std::chrono::milliseconds(100));
+  {
+    Waiting waiting(Part::kObject);
+    changed_.wait_for(lock, std::chrono::milliseconds(100));
+  }
   if (error_) return fail(*take_error());
   auto waited = env_.clock.monotonic_ms() - started_ms;
   if (is_cancelled(cancelled) && waited > kInterruptMs) return fail(EINTR);
@@ -266,6 +270,7 @@ void FileWriter::set_mtime(Time mtime) {
   for (auto& slice : slices_) slice->mtime = mtime;
   // A commit on its way carries the old time: let it land before the caller stores the new one.
   auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  Waiting waiting(Part::kMeta);
   changed_.wait_until(lock, deadline, [&] { return !committing_; });
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/log.h"
+#include "base/spent.h"
 #include "base/wait_notice.h"
 
 namespace zest::data {
@@ -40,6 +41,7 @@ class Group {
     if (--running_ == 0) ended_.notify_all();
   }
   Result<void> wait() {
+    Waiting waiting(Part::kObject);
     std::unique_lock lock(mutex_);
     ended_.wait(lock, [&] { return running_ == 0; });
     return outcome_;

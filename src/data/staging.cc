@@ -6,6 +6,7 @@
 #include <ctime>
 
 #include "base/log.h"
+#include "base/spent.h"
 
 namespace zest::data {
 namespace {
@@ -78,12 +79,13 @@ void Staging::resume() {
 Result<void> Staging::stage(const BlockId& id, std::string_view data) {
   if (!options_.writeback) return fail(ENOTSUP);
   if (options_.writeback_threshold > 0 && data.size() >= options_.writeback_threshold) return fail(ENOTSUP);
-  if (writing_.fetch_add(1) >= options_.max_stage_write) {
-    writing_--;
-    return fail(EAGAIN);
+  Result<void> staged;
+  {
+    Counted writing(stats_.stage_writing);
+    if (stats_.stage_writing > options_.max_stage_write) return fail(EAGAIN);
+    Waiting waiting(Part::kCache);
+    staged = cache_.stage(id, data);
   }
-  auto staged = cache_.stage(id, data);
-  writing_--;
   if (!staged) stats_.stage_errors++;
   ZEST_TRY(std::move(staged));
   stats_.staged_total_bytes += id.bytes;

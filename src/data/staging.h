@@ -48,7 +48,6 @@ class Staging {
   const Clock& clock_;
   DataStats& stats_;
   Stopper stopper_;
-  std::atomic<int> writing_{0};
   mutable std::mutex mutex_;
   std::unordered_map<BlockId, Item, BlockIdHash> items_;
   ThreadPool uploads_;

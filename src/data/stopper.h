@@ -53,6 +53,17 @@ class Stopper {
   std::atomic<int> dozing_{0};
 };
 
+// Counts itself while in scope.
+class Counted {
+ public:
+  explicit Counted(std::atomic<int>& count) : count_(count) { count_.fetch_add(1); }
+  ~Counted() { count_.fetch_sub(1); }
+  Counted(const Counted&) = delete;
+
+ private:
+  std::atomic<int>& count_;
+};
+
 // A number of places; acquire() waits for one.
 class Slots {
  public:

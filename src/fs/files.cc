@@ -69,7 +69,7 @@ Result<size_t> FileSystem::read(const Context& context, Ino ino, uint64_t fh, ui
   }
   Op op(*this, context, Method::kRead);
   auto result = do_read(context, ino, fh, offset, into);
-  stats_->read_sizes.add(static_cast<double>(result.value_or(0)));
+  stats_->read(result.value_or(0));
   op.end(code_of(result), [&] {
     auto got = result.value_or(0);
     return is_special(ino) ? fmt::format("({},{},{},{}): {}", raw(ino), into.size(), offset, fh, got)
@@ -100,7 +100,7 @@ Result<size_t> FileSystem::write(const Context& context, Ino ino, uint64_t fh, u
                                  std::span<const char> bytes, bool from_cache) {
   Op op(*this, context, Method::kWrite);
   auto result = do_write(context, ino, fh, offset, bytes, from_cache);
-  if (result) stats_->written_sizes.add(static_cast<double>(*result));
+  if (result) stats_->written(*result);
   op.end(code_of(result), [&] { return fmt::format("({},{},{},{})", raw(ino), bytes.size(), offset, fh); });
   return result;
 }
@@ -117,7 +117,10 @@ Result<size_t> FileSystem::do_write(const Context& context, Ino ino, uint64_t fh
   std::unique_lock append(open.append, std::defer_lock);
   uint64_t asked = offset;
   if ((handle->flags & O_APPEND) && !from_cache) {
-    append.lock();
+    {
+      Waiting waiting(Part::kLock);
+      append.lock();
+    }
     offset = open.length.load(std::memory_order_acquire);
   }
   if (offset >= kMaxFileSize || offset + bytes.size() >= kMaxFileSize) return fail(EFBIG);

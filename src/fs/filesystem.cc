@@ -8,6 +8,7 @@
 #include "fs/links.h"
 #include "fs/op.h"
 #include "fs/virtual_files.h"
+#include "fs/volume_stats.h"
 
 namespace zest::fs {
 namespace {
@@ -41,6 +42,7 @@ FileSystem::FileSystem(meta::Meta& meta, data::Data& data, const Clock& clock, O
       handles_(std::make_unique<HandleTable>()),
       log_(std::make_unique<AccessLog>()),
       stats_(std::make_unique<OpStats>()),
+      volume_stats_(std::make_unique<VolumeStats>(meta)),
       changes_(std::make_unique<Changes>()),
       links_(std::make_unique<Links>(meta)),
       virtual_(std::make_unique<VirtualFiles>(*this)) {

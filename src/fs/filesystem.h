@@ -41,6 +41,7 @@ struct Options {
   int64_t attr_timeout_ms = 1000, entry_timeout_ms = 1000, dir_entry_timeout_ms = 1000, negative_timeout_ms = 0;
   bool readdir_cache = false;
   int64_t backup_meta_ms = 0;
+  int64_t slow_op_ms = 10'000;  // operations that take longer go to the log; 0: none
   bool backup_skip_trash = false;
   std::string root_squash, all_squash;  // "uid:gid"
   uint16_t umask = 0xFFFF;              // not set
@@ -86,6 +87,7 @@ struct Handle;
 struct OpenInode;
 class AccessLog;
 class OpStats;
+class VolumeStats;
 class Changes;
 class Links;
 class Metrics;
@@ -235,6 +237,7 @@ class FileSystem {
   std::unique_ptr<HandleTable> handles_;
   std::unique_ptr<AccessLog> log_;
   std::unique_ptr<OpStats> stats_;
+  std::unique_ptr<VolumeStats> volume_stats_;
   std::unique_ptr<Changes> changes_;
   std::unique_ptr<Links> links_;
   std::unique_ptr<VirtualFiles> virtual_;

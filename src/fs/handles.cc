@@ -4,6 +4,7 @@
 
 #include <chrono>
 
+#include "base/spent.h"
 #include "base/wait_notice.h"
 
 namespace zest::fs {
@@ -16,10 +17,13 @@ constexpr auto kCancelPoll = std::chrono::milliseconds(50);
 
 Result<void> InodeLock::lock_shared(const Context& context) {
   std::unique_lock lock(mutex_);
-  while (exclusive_ || waiting_ > 0) {
-    before_wait();
-    changed_.wait_for(lock, kCancelPoll);
-    if (context.is_cancelled()) return fail(EINTR);
+  if (exclusive_ || waiting_ > 0) {
+    Waiting waiting(Part::kLock);
+    while (exclusive_ || waiting_ > 0) {
+      before_wait();
+      changed_.wait_for(lock, kCancelPoll);
+      if (context.is_cancelled()) return fail(EINTR);
+    }
   }
   shared_++;
   return {};
@@ -33,6 +37,7 @@ void InodeLock::unlock_shared() {
 Result<void> InodeLock::lock(const Context& context) {
   std::unique_lock lock(mutex_);
   waiting_++;
+  Waiting waiting(Part::kLock);
   while (exclusive_ || shared_ > 0) {
     changed_.wait_for(lock, kCancelPoll);
     if (context.is_cancelled()) {

@@ -101,7 +101,7 @@ std::string stats_lines(const std::vector<Metric>& metrics) {
     for (auto& sample : metric.samples) {
       auto name = fmt::format("{}{}", kPrefix, metric.name);
       for (auto& [label, value] : sample.labels)
-        if (label == "method" || label == "errno") name += "_" + value;
+        if (label == "method" || label == "errno" || label == "part") name += "_" + value;
       if (metric.type == MetricType::kHistogram)
         out += fmt::format("{}_total {}\n{}_sum {}\n", name, sample.count, name, plain(sample.sum));
       else

@@ -46,8 +46,13 @@ class Metrics {
   std::vector<Metric> all_;
 };
 
-// "name value" lines: of histograms the count and the sum; of the labels only the values of method and errno, as part
-// of the name.
+inline double number(uint64_t value) { return static_cast<double>(value); }
+
+// uptime, memory, process_*, go_*.
+void add_process_metrics(Metrics& out, double uptime);
+
+// "name value" lines: of histograms the count and the sum; of the labels only the values of method, errno and part, as
+// part of the name.
 std::string stats_lines(const std::vector<Metric>& metrics);
 // Prometheus' text format, or OpenMetrics 1.0. `common` labels every sample.
 std::string prometheus_text(const std::vector<Metric>& metrics, const Labels& common, bool open_metrics);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cctype>
 #include <cstring>
 #include <ctime>
@@ -13,16 +14,6 @@
 
 namespace zest::fs {
 namespace {
-
-constexpr const char* kNames[kMethods] = {
-    "lookup",    "getattr",         "setattr",  "mknod",    "mkdir",     "create",      "symlink",
-    "link",      "unlink",          "rmdir",    "rename",   "readlink",  "open",        "opendir",
-    "readdir",   "releasedir",      "read",     "write",    "release",   "flush",       "fsync",
-    "fallocate", "copy_file_range", "setxattr", "getxattr", "listxattr", "removexattr", "statfs",
-    "getlk",     "setlk",           "flock",    "ioctl",    "access",    "tmpfile",
-};
-
-constexpr int64_t kSlowNs = 10'000'000'000;
 
 // Characters that would break a line of the log or its readers.
 bool needs_escapes(std::string_view text) {
@@ -44,23 +35,6 @@ bool needs_escapes(std::string_view text) {
 }
 
 }  // namespace
-
-const char* name_of(Method method) { return kNames[static_cast<size_t>(method)]; }
-
-OpStats::OpStats()
-    : durations(0.00001, 1.8, 29),
-      read_sizes(4096, 0, 32),
-      written_sizes(4096, 0, 32),
-      started(std::chrono::steady_clock::now()) {}
-
-void OpStats::count(Method method, int code, int64_t ns) {
-  auto& of = methods[static_cast<size_t>(method)];
-  of.count.fetch_add(1, std::memory_order_relaxed);
-  of.ns.fetch_add(static_cast<uint64_t>(ns), std::memory_order_relaxed);
-  durations.add(static_cast<double>(ns) / 1e9);
-  if (code > 0)
-    errors[std::min<size_t>(static_cast<size_t>(code), kErrnos - 1)].fetch_add(1, std::memory_order_relaxed);
-}
 
 std::shared_ptr<AccessLog::Reader> AccessLog::open() {
   auto reader = std::make_shared<Reader>();
@@ -112,15 +86,21 @@ size_t AccessLog::read(Reader& reader, const Context& context, std::span<char> i
   return filled;
 }
 
-Op::Op(FileSystem& fs, const Context& context, Method method)
-    : fs_(fs), context_(context), method_(method), begin_(std::chrono::steady_clock::now()) {}
+Op::Op(FileSystem& fs, const Context& context, Method method) : fs_(fs), context_(context), method_(method) {}
 
 void Op::finish(int code) {
-  ns_ = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - begin_).count();
-  fs_.stats_->count(method_, code, ns_);
+  ns_ = spending_.end();
+  fs_.stats_->count(method_, code, ns_, spending_.spent());
+  if (slow()) fs_.stats_->slow();
 }
 
-bool Op::wants_text() const { return fs_.log_->wanted() || (ns_ >= kSlowNs && context_.pid != 0); }
+// What the kernel asks for on its own (pid 0) nobody waits for.
+bool Op::slow() const {
+  auto limit_ms = fs_.options_.slow_op_ms;
+  return limit_ms > 0 && ns_ >= limit_ms * 1'000'000 && context_.pid != 0;
+}
+
+bool Op::wants_text() const { return fs_.log_->wanted() || slow(); }
 
 void Op::publish(int code, const std::string& args) {
   Time now = fs_.clock_.now();
@@ -129,11 +109,21 @@ void Op::publish(int code, const std::string& args) {
   localtime_r(&sec, &local);
   auto text = fmt::format("[uid:{},gid:{},pid:{}] {} {} - {} <{:.6f}>", context_.uid, context_.gid, context_.pid,
                           name_of(method_), args, log_status(code), static_cast<double>(ns_) / 1e9);
-  if (ns_ >= kSlowNs && context_.pid != 0) log_info("slow operation: " + text);
+  if (slow()) log_info(fmt::format("slow operation: {}: {}", text, log_spent(spending_.spent())));
   if (!fs_.log_->wanted()) return;
   fs_.log_->publish(fmt::format("{:04}.{:02}.{:02} {:02}:{:02}:{:02}.{:06} {}\n", local.tm_year + 1900,
                                 local.tm_mon + 1, local.tm_mday, local.tm_hour, local.tm_min, local.tm_sec,
                                 now.nsec / 1000, text));
+}
+
+std::string log_spent(const Spent& spent) {
+  std::vector<std::pair<int64_t, Part>> parts;
+  for (size_t i = 0; i < kParts; i++)
+    if (spent.ns[i] >= 1'000'000) parts.emplace_back(spent.ns[i], static_cast<Part>(i));
+  std::sort(parts.rbegin(), parts.rend());
+  std::string out;
+  for (auto [ns, part] : parts) out += fmt::format("{} {:.3f} s, ", zest::name_of(part), static_cast<double>(ns) / 1e9);
+  return out + fmt::format("{} round trips", spent.round_trips);
 }
 
 std::string log_mode(uint32_t mode) {

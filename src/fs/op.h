@@ -1,9 +1,7 @@
 // Counting, timing and logging of operations. Private to fs/.
 #pragma once
 
-#include <array>
 #include <atomic>
-#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <memory>
@@ -12,67 +10,13 @@
 #include <string_view>
 #include <vector>
 
-#include "base/histogram.h"
+#include "base/spent.h"
+#include "fs/op_stats.h"
 #include "meta/api.h"
 
 namespace zest::fs {
 
 using meta::Context;
-
-// As .stats and the access log name them.
-enum class Method : uint8_t {
-  kLookup,
-  kGetattr,
-  kSetattr,
-  kMknod,
-  kMkdir,
-  kCreate,
-  kSymlink,
-  kLink,
-  kUnlink,
-  kRmdir,
-  kRename,
-  kReadlink,
-  kOpen,
-  kOpendir,
-  kReaddir,
-  kReleasedir,
-  kRead,
-  kWrite,
-  kRelease,
-  kFlush,
-  kFsync,
-  kFallocate,
-  kCopyFileRange,
-  kSetxattr,
-  kGetxattr,
-  kListxattr,
-  kRemovexattr,
-  kStatfs,
-  kGetlk,
-  kSetlk,
-  kFlock,
-  kIoctl,
-  kAccess,
-  kTmpfile,
-};
-constexpr size_t kMethods = 34;
-const char* name_of(Method method);
-
-class OpStats {
- public:
-  OpStats();
-  void count(Method method, int code, int64_t ns);
-
-  struct PerMethod {
-    std::atomic<uint64_t> count{0}, ns{0};
-  };
-  std::array<PerMethod, kMethods> methods;
-  Histogram durations, read_sizes, written_sizes;
-  static constexpr size_t kErrnos = 134;
-  std::array<std::atomic<uint64_t>, kErrnos> errors{};  // by errno; larger ones in the last
-  const std::chrono::steady_clock::time_point started;
-};
 
 // Lines for the open readers of .accesslog; each has its own queue.
 class AccessLog {
@@ -99,7 +43,7 @@ class AccessLog {
 
 class FileSystem;
 
-// One operation. end() counts it; with a log reader (or when it took very long) the text of args() goes to the log.
+// One operation. end() counts it; with a log reader (or when it was slow) the text of args() goes to the log.
 class Op {
  public:
   Op(FileSystem& fs, const Context& context, Method method);
@@ -112,13 +56,17 @@ class Op {
  private:
   void finish(int code);
   bool wants_text() const;
+  bool slow() const;
   void publish(int code, const std::string& args);
   FileSystem& fs_;
   const Context& context_;
   const Method method_;
-  const std::chrono::steady_clock::time_point begin_;
+  Spending spending_;
   int64_t ns_ = 0;
 };
+
+// "meta 1.25 s, lock 0.50 s, 3 round trips": where the time went, the longest part first.
+std::string log_spent(const Spent& spent);
 
 // Pieces of log lines.
 std::string log_mode(uint32_t st_mode);                       // "-rw-r--r--"

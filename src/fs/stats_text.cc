@@ -1,69 +1,17 @@
 // The metrics of a mount (docs/behaviour/metrics.md), for .stats and the exporter.
-#include <dirent.h>
-#include <malloc.h>
-#include <sys/resource.h>
-#include <unistd.h>
-
-#include <cmath>
 #include <cstring>
-#include <fstream>
 
 #include "fs/filesystem.h"
 #include "fs/handles.h"
 #include "fs/metrics.h"
 #include "fs/op.h"
+#include "fs/volume_stats.h"
+#include "meta/jobs.h"
 
 namespace zest::fs {
 namespace {
 
-struct ProcessUse {
-  double cpu_s = 0;
-  uint64_t resident = 0, virt = 0, threads = 0, fds = 0, max_fds = 0;
-};
-
-ProcessUse process_use() {
-  ProcessUse use;
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  use.cpu_s = static_cast<double>(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-              static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-  std::ifstream statm("/proc/self/statm");
-  uint64_t pages = 0, resident = 0;
-  if (statm >> pages >> resident) use.virt = pages * 4096, use.resident = resident * 4096;
-  std::ifstream status("/proc/self/status");
-  for (std::string word; status >> word;)
-    if (word == "Threads:") status >> use.threads;
-  if (auto* dir = opendir("/proc/self/fd")) {
-    while (readdir(dir)) use.fds++;
-    closedir(dir);
-    use.fds -= std::min<uint64_t>(use.fds, 3);  // ".", ".." and this one
-  }
-  rlimit files{};
-  if (getrlimit(RLIMIT_NOFILE, &files) == 0) use.max_fds = files.rlim_cur;
-  return use;
-}
-
-double number(uint64_t value) { return static_cast<double>(value); }
-
-void add_process(Metrics& out, double uptime) {
-  auto use = process_use();
-  out.gauge("uptime", "Seconds since the start of the client.", uptime);
-  out.gauge("cpu_usage", "Seconds of CPU used.", use.cpu_s);
-  out.gauge("memory", "Resident memory in bytes.", number(use.resident));
-  out.counter("process_cpu_seconds_total", "Seconds of CPU used.", use.cpu_s);
-  out.gauge("process_resident_memory_bytes", "Resident memory.", number(use.resident));
-  out.gauge("process_virtual_memory_bytes", "Virtual memory.", number(use.virt));
-  out.gauge("process_open_fds", "Open file descriptors.", number(use.fds));
-  out.gauge("process_max_fds", "Limit of open file descriptors.", number(use.max_fds));
-  out.gauge("process_start_time_seconds", "Start of the process, in Unix time.",
-            static_cast<double>(system_clock().now().sec) - std::floor(uptime));
-  // Tools of the reference show these of its runtime; ours are the nearest things.
-  out.gauge("go_goroutines", "Threads.", number(use.threads));
-  out.gauge("go_threads", "Threads.", number(use.threads));
-  auto heap = mallinfo2();
-  out.gauge("go_memstats_alloc_bytes", "Heap in use.", number(heap.uordblks + heap.hblkhd));
-  out.gauge("go_memstats_sys_bytes", "Heap reserved.", number(heap.arena + heap.hblkhd));
-}
+double seconds(uint64_t ns) { return static_cast<double>(ns) / 1e9; }
 
 void add_cache(Metrics& out, data::Data& data) {
   auto& s = data.stats();
@@ -82,14 +30,22 @@ void add_cache(Metrics& out, data::Data& data) {
   out.histogram("blockcache_write_hist_seconds", "Latency of writes to the cache.", s.cache_write_seconds);
   out.gauge("staging_blocks", "Blocks that wait for their upload.", number(s.staged_blocks));
   out.gauge("staging_block_bytes", "Bytes that wait for their upload.", number(s.staged_bytes));
+  out.gauge("staging_writing_blocks", "Blocks that are being staged.", s.stage_writing);
   out.counter("staging_write_bytes", "Bytes staged.", number(s.staged_total_bytes));
   out.counter("staging_block_delay_seconds", "Seconds that staged blocks waited, summed up.", number(s.staged_delay_s));
   out.counter("staging_block_errors", "Blocks that could not be staged.", number(s.stage_errors));
+}
+
+void add_budget(Metrics& out, const Budget& budget) {
   out.gauge("used_buffer_size_bytes", "Memory of the buffers.",
-            static_cast<double>(std::max<int64_t>(0, data.budget().used())));
+            static_cast<double>(std::max<int64_t>(0, budget.used())));
   // Readers and cached blocks share the one budget above.
   out.gauge("used_read_buffer_size_bytes", "Memory of readers alone.", 0);
   out.gauge("store_cache_size_bytes", "Memory of the cache alone.", 0);
+  out.gauge("buffer_limit_bytes", "Memory that buffers may use.", static_cast<double>(budget.limit()));
+  auto waits = budget.waits();
+  out.counter("buffer_waits", "Times that somebody waited for memory.", number(waits.count));
+  out.counter("buffer_wait_seconds", "Seconds waited for memory, summed up.", static_cast<double>(waits.ns) / 1e9);
 }
 
 void add_objects(Metrics& out, data::Data& data, const std::string& configured_class) {
@@ -112,28 +68,84 @@ void add_objects(Metrics& out, data::Data& data, const std::string& configured_c
   };
   if (s.get_seconds.count() > 0) bytes("GET", s.object_get_bytes);
   if (s.put_seconds.count() > 0) bytes("PUT", s.object_put_bytes);
+  out.gauge("object_request_uploading", "Uploads under way.", s.uploading);
   out.counter("object_request_errors", "Requests that failed.", number(s.object_errors));
   out.histogram("compact_size_histogram_bytes", "Bytes of compactions.", s.compact_sizes);
 }
 
-void add_operations(Metrics& out, const OpStats& stats, uint64_t open_inodes) {
-  out.histogram("fuse_ops_durations_histogram_seconds", "Latency of operations.", stats.durations);
-  out.histogram("fuse_read_size_bytes", "Sizes of reads.", stats.read_sizes);
-  out.histogram("fuse_written_size_bytes", "Sizes of writes.", stats.written_sizes);
-  out.gauge("fuse_open_handlers", "Inodes that are open.", number(open_inodes));
+void add_methods(Metrics& out, const OpStats::Counts& counts) {
   for (size_t i = 0; i < kMethods; i++) {
-    uint64_t count = stats.methods[i].count;
-    if (count == 0) continue;
-    Labels labels{{"method", name_of(static_cast<Method>(i))}};
-    out.counter("fuse_ops_total", "Operations.", number(count), labels);
-    out.counter("fuse_ops_durations_seconds", "Seconds in operations.", number(stats.methods[i].ns) / 1e9, labels);
+    auto& of = counts.methods[i];
+    if (of.count == 0) continue;
+    std::string method = name_of(static_cast<Method>(i));
+    Labels labels{{"method", method}};
+    out.counter("fuse_ops_total", "Operations.", number(of.count), labels);
+    out.counter("fuse_ops_durations_seconds", "Seconds in operations.", seconds(of.ns), labels);
+    out.counter("fuse_ops_round_trips", "Round trips to the database that operations waited for.",
+                number(of.round_trips), labels);
+    for (size_t part = 0; part < kParts; part++)
+      out.counter("fuse_ops_part_seconds", "Seconds in operations, by what they were spent on.",
+                  static_cast<double>(of.part_ns[part]) / 1e9,
+                  {{"method", method}, {"part", zest::name_of(static_cast<Part>(part))}});
   }
+}
+
+void add_operations(Metrics& out, const OpStats::Counts& counts) {
+  out.histogram("fuse_ops_durations_histogram_seconds", "Latency of operations.", counts.durations);
+  out.histogram("fuse_read_size_bytes", "Sizes of reads.", counts.read_sizes);
+  out.histogram("fuse_written_size_bytes", "Sizes of writes.", counts.written_sizes);
+  out.counter("fuse_ops_slow", "Operations over the limit of --slow-op.", number(counts.slow));
+  add_methods(out, counts);
   for (size_t i = 1; i < OpStats::kErrnos; i++) {
-    if (stats.errors[i] == 0) continue;
+    if (counts.errors[i] == 0) continue;
     auto* name = strerrorname_np(static_cast<int>(i));
-    out.counter("fuse_ops_io_errors", "Operations that failed.", number(stats.errors[i]),
+    out.counter("fuse_ops_io_errors", "Operations that failed.", number(counts.errors[i]),
                 {{"errno", name ? name : std::to_string(i)}});
   }
+}
+
+// What reads cost: bytes fetched for them against bytes that they gave.
+void add_amplification(Metrics& out, const data::DataStats& s, double read_bytes) {
+  auto fetched = [&](const char* reason, uint64_t bytes) {
+    out.counter("fetched_bytes", "Bytes of blocks fetched from the object storage, by reason.", number(bytes),
+                {{"reason", reason}});
+  };
+  fetched("demand", s.fetched_demand);
+  fetched("ahead", s.fetched_ahead);
+  fetched("warmup", s.fetched_warm);
+  double all = number(s.fetched_demand) + number(s.fetched_ahead);
+  out.gauge("read_amplification", "Bytes fetched for reads for each byte read, since the start.",
+            read_bytes > 0 ? all / read_bytes : 0);
+}
+
+void add_meta(Metrics& out, const meta::CallStats& stats) {
+  meta::CallStats::Counts counts;
+  stats.sum(counts);
+  out.histogram("meta_ops_durations_histogram_seconds", "Latency of calls of the metadata engine.",
+                counts.call_seconds);
+  out.histogram("transaction_durations_histogram_seconds", "Latency of transactions.", counts.txn_seconds);
+  out.counter("meta_round_trips", "Round trips to the database, background work included.", number(round_trips()));
+  for (size_t i = 0; i < meta::kCalls; i++) {
+    auto& of = counts.calls[i];
+    Labels labels{{"method", meta::name_of(static_cast<meta::Call>(i))}};
+    if (of.restarts > 0) out.counter("transaction_restart", "Transactions tried again.", number(of.restarts), labels);
+    if (of.count == 0) continue;
+    out.counter("meta_ops_total", "Calls of the metadata engine.", number(of.count), labels);
+    out.counter("meta_ops_duration_seconds", "Seconds in calls of the metadata engine.", seconds(of.ns), labels);
+  }
+}
+
+// The reference's own prefix is doubled in these names.
+void add_clean_ups(Metrics& out, const meta::CleanUpStats& stats) {
+  auto add = [&](const char* job, const meta::CleanUpStats::PerJob& of) {
+    for (bool done : {true, false})
+      out.histogram("juicefs_bgjob_duration_seconds", "Duration of background jobs.",
+                    done ? of.done_seconds : of.failed_seconds, {{"job", job}, {"status", done ? "succ" : "fail"}});
+    out.counter("juicefs_bgjob_deletions_total", "What background jobs removed.", number(of.removed), {{"job", job}});
+  };
+  add("cleanupDeletedFiles", stats.files);
+  add("cleanupSlices", stats.slices);
+  add("cleanupTrash", stats.trash);
 }
 
 }  // namespace
@@ -141,20 +153,18 @@ void add_operations(Metrics& out, const OpStats& stats, uint64_t open_inodes) {
 std::vector<Metric> FileSystem::metrics() const {
   Metrics out;
   using Seconds = std::chrono::duration<double>;
-  add_process(out, Seconds(std::chrono::steady_clock::now() - stats_->started).count());
-  if (auto fs = meta_.statfs({}, kRootIno)) {
-    out.gauge("used_space", "Bytes used.", number(fs->total_space - fs->avail_space));
-    out.gauge("used_inodes", "Inodes used.", number(fs->used_inodes));
-    out.gauge("total_space", "Capacity in bytes.", number(fs->total_space));
-    out.gauge("total_inodes", "Inodes used and available.", number(fs->used_inodes + fs->avail_inodes));
-  }
-  auto& txns = meta_.engine().stats;
-  out.histogram("meta_ops_durations_histogram_seconds", "Latency of calls of the metadata engine.", txns.seconds);
-  out.histogram("transaction_durations_histogram_seconds", "Latency of transactions.", txns.write_seconds);
-  if (txns.restarts > 0) out.counter("transaction_restart", "Transactions tried again.", number(txns.restarts));
-  add_operations(out, *stats_, handles_->inodes());
+  add_process_metrics(out, Seconds(std::chrono::steady_clock::now() - stats_->started).count());
+  volume_stats_->add_to(out);
+  add_meta(out, meta_.engine().stats);
+  OpStats::Counts counts;
+  stats_->sum(counts);
+  add_operations(out, counts);
+  out.gauge("fuse_open_handlers", "Inodes that are open.", number(handles_->inodes()));
   add_cache(out, data_);
+  add_budget(out, data_.budget());
   add_objects(out, data_, meta_.format().storage_class);
+  add_amplification(out, data_.stats(), counts.read_sizes.sum());
+  if (!meta_.options().no_background_jobs) add_clean_ups(out, meta_.clean_up_stats());
   std::lock_guard lock(background_mutex_);
   for (auto& source : metric_sources_) source(out);
   return std::move(out).sorted();

@@ -136,7 +136,8 @@ class DirStream {
   virtual Result<std::vector<DirEntry>> next(size_t limit) = 0;
 };
 
-struct State;  // meta/state.h
+struct State;         // meta/state.h
+struct CleanUpStats;  // meta/jobs.h
 
 class Meta {
  public:
@@ -174,6 +175,7 @@ class Meta {
   Result<uint64_t> clean_delayed_slices(int64_t edge_sec);
   Result<uint64_t> clean_trash(int64_t edge_sec);
   Result<uint64_t> clean_detached(int64_t older_than_sec);
+  const CleanUpStats& clean_up_stats() const;
   void drain_deletes();  // waits for the queue of slice deletions
 
   // --- names and attributes (sections 5, 6) ---

@@ -15,6 +15,7 @@ Result<uint64_t> IdRange::next() {
     }
     refilling_ = true;
     lock.unlock();
+    Calling::Engine asking;
     auto top = engine_.add_counter(counter_, static_cast<int64_t>(batch_));
     lock.lock();
     refilling_ = false;

@@ -201,20 +201,31 @@ void Jobs::flush() {
   if (auto done = state_.ledger.flush_quotas(state_); !done) warn("quotas", done.error());
 }
 
+void Jobs::clean_up(CleanUpStats::PerJob& stats, const char* what, const std::function<Result<uint64_t>()>& job) {
+  const int64_t begin_ms = state_.clock.monotonic_ms();
+  auto done = job();
+  auto seconds = static_cast<double>(state_.clock.monotonic_ms() - begin_ms) / 1e3;
+  (done ? stats.done_seconds : stats.failed_seconds).add(seconds);
+  if (done)
+    stats.removed += *done;
+  else
+    warn(what, done.error());
+}
+
 void Jobs::remove_old_files() {
   auto elected = elect(state_, counter::kLastCleanupFiles, kElectionDiffSec);
   if (!elected) return warn("election for deleted files", elected.error());
   if (!*elected) return;
   const Limits limits(state_.clock, kJobLimitMs, &stopping_, kMaxDeletedFiles);
-  if (auto done = clean_deleted_files(*meta_, 3600, limits); !done) warn("deleted files", done.error());
+  clean_up(clean_ups_.files, "deleted files", [&] { return clean_deleted_files(*meta_, 3600, limits); });
 }
 
 void Jobs::remove_old_slices() {
   auto elected = elect(state_, counter::kNextCleanupSlices, kElectionDiffSec);
   if (!elected) return warn("election for slices", elected.error());
   if (!*elected) return;
-  if (auto done = clean_slices(*meta_, Limits(state_.clock, kJobLimitMs, &stopping_)); !done)
-    warn("slices", done.error());
+  const Limits limits(state_.clock, kJobLimitMs, &stopping_);
+  clean_up(clean_ups_.slices, "slices", [&] { return clean_slices(*meta_, limits); });
 }
 
 void Jobs::remove_old_trash() {
@@ -231,7 +242,7 @@ void Jobs::remove_old_trash() {
   if (!*elected) return;
   const int64_t now = state_.clock.now().sec, days = state_.trash_days;
   auto limits = [&] { return Limits(state_.clock, kJobLimitMs, &stopping_); };
-  if (auto done = clean_trash(*meta_, now - (24 * days + 2) * 3600, limits()); !done) warn("trash", done.error());
+  clean_up(clean_ups_.trash, "trash", [&] { return clean_trash(*meta_, now - (24 * days + 2) * 3600, limits()); });
   if (auto done = clean_delayed_slices(*meta_, now - days * kDaySec, limits()); !done)
     warn("delayed slices", done.error());
   if (auto done = clean_detached(*meta_, kDaySec, limits()); !done) warn("detached trees", done.error());

@@ -9,12 +9,22 @@
 #include <string>
 #include <vector>
 
+#include "base/histogram.h"
 #include "base/threads.h"
 #include "meta/api.h"
 
 namespace zest::meta {
 
 struct State;
+
+// The clean-ups of a client, for its metrics.
+struct CleanUpStats {
+  struct PerJob {
+    Histogram done_seconds{1, 2, 13}, failed_seconds{1, 2, 13};
+    std::atomic<uint64_t> removed{0};
+  };
+  PerJob files, slices, trash;
+};
 
 class Jobs {
  public:
@@ -35,6 +45,7 @@ class Jobs {
   // The session was written just now, by a request sent at `monotonic_ms`.
   void session_renewed(int64_t monotonic_ms, int64_t wall_sec);
   const std::atomic<bool>& stopping() const { return stopping_; }
+  const CleanUpStats& clean_ups() const { return clean_ups_; }
 
  private:
   Result<void> beat();
@@ -43,6 +54,8 @@ class Jobs {
   Result<void> reload_format();
   void leave_volume(const std::string& why);
   void flush();
+  // Runs a clean-up, which gives the number of what it removed, and counts it.
+  void clean_up(CleanUpStats::PerJob& stats, const char* what, const std::function<Result<uint64_t>()>& job);
   void remove_old_files();
   void remove_old_slices();
   void remove_old_trash();
@@ -61,6 +74,7 @@ class Jobs {
   std::atomic<bool> stopping_{false};
   bool left_ = false;  // must_exit was told
   int flushes_ = 0;
+  CleanUpStats clean_ups_;
   std::vector<std::unique_ptr<Periodic>> jobs_;
 };
 

@@ -345,18 +345,17 @@ Result<bool> ask_settled(Engine& engine, const Clock& clock, const TxnOptions& o
   return done;
 }
 
-// Counts one run() when it ends.
+// Times one run(), with its retries and pauses.
 class Timed {
  public:
-  Timed(TxnStats& stats, bool write) : stats_(stats), write_(write) {}
+  Timed(CallStats& stats, bool write) : stats_(stats), write_(write) {}
   ~Timed() {
-    double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
-    stats_.seconds.add(seconds);
-    if (write_) stats_.write_seconds.add(seconds);
+    if (write_) stats_.wrote(std::chrono::nanoseconds(std::chrono::steady_clock::now() - begin_).count());
   }
 
  private:
-  TxnStats& stats_;
+  Calling::Engine asks_;
+  CallStats& stats_;
   const bool write_;
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
@@ -380,7 +379,7 @@ Result<CommitResult> run(Engine& engine, const Clock& clock, const TxnOptions& o
     switch (result.error().fault) {
       case Fault::kPlain: return result;
       case Fault::kConflict:
-        engine.stats.restarts++;
+        engine.stats.lost_race(Calling::current());
         if (++attempt >= kMaxAttempts) return result;
         pauses.after_conflict(attempt - 1);
         break;

@@ -16,7 +16,6 @@
 // the body fails, writes nothing, or loses the comparison, it is run again on fetched records.
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -28,8 +27,8 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "base/histogram.h"
 #include "base/result.h"
+#include "meta/calls.h"
 #include "meta/recent.h"
 #include "meta/record.h"
 
@@ -121,12 +120,6 @@ struct EngineInfo {
   bool single_writer = false;  // SQLite: write transactions of this process queue up
 };
 
-struct TxnStats {
-  Histogram seconds{0.0001, 1.5, 30};        // of each run(), with its retries and pauses
-  Histogram write_seconds{0.0001, 1.5, 30};  // of those that may write
-  std::atomic<uint64_t> restarts{0};         // attempts that lost a race
-};
-
 // Told of what other clients changed (Engine::watch), and of what the engine does not follow any longer.
 struct Watcher {
   std::function<void(Ino, bool data)> inode;  // data: its content may be another, too
@@ -182,7 +175,7 @@ class Engine {
   // Where run() keeps records to assume later. Null: every transaction fetches what it reads.
   virtual Recent* recent() { return nullptr; }
 
-  TxnStats stats;  // counted by run()
+  CallStats stats;  // counted by run() and by the operations
   // Makes what was committed durable against power loss, where the engine puts that off (SQLite syncs its log here).
   virtual Result<void> sync() { return {}; }
 };

@@ -287,6 +287,7 @@ Result<uint64_t> Meta::clean_trash(int64_t edge_sec) { return meta::clean_trash(
 Result<uint64_t> Meta::clean_detached(int64_t older_than_sec) {
   return meta::clean_detached(*this, older_than_sec, Limits());
 }
+const CleanUpStats& Meta::clean_up_stats() const { return state_->jobs->clean_ups(); }
 void Meta::drain_deletes() { state_->deleter.drain(); }
 
 }  // namespace zest::meta

@@ -306,6 +306,7 @@ Result<void> build_directory(Meta& meta, Cloner& cloner, const Context& context,
 
 Result<void> Meta::clone(const Context& context, Ino src, Ino dst_parent, std::string_view name_view, bool preserve,
                          uint16_t umask, int threads, std::atomic<uint64_t>* done, std::atomic<uint64_t>* total) {
+  Calling calling(engine().stats, Call::kClone);
   State& state = *state_;
   src = state.map_root(src);
   const Ino parent = state.map_root(dst_parent);

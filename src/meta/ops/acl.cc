@@ -41,6 +41,7 @@ Attr with_acl(const Context& ctx, const Attr& before, const AclChange& change) {
 }  // namespace
 
 Result<void> Meta::set_acl(const Context& ctx, Ino ino, bool default_acl, const AclRule& rule) {
+  Calling calling(engine().stats, Call::kSetFacl);
   State& s = *state_;
   ino = s.map_root(ino);
   if (is_special(ino)) return fail(EPERM);
@@ -88,6 +89,7 @@ Result<void> Meta::set_acl(const Context& ctx, Ino ino, bool default_acl, const 
 }
 
 Result<AclRule> Meta::get_acl(const Context&, Ino ino, bool default_acl) {
+  Calling calling(engine().stats, Call::kGetFacl);
   State& s = *state_;
   ino = s.map_root(ino);
   if (is_special(ino) || !s.enable_acl) return fail(ENODATA);

@@ -77,6 +77,7 @@ Result<void> append_copy(Txn& txn, const Ranges& r) {
 
 Result<Meta::Copied> Meta::copy_file_range(const Context& ctx, Ino in, uint64_t off_in, Ino out, uint64_t off_out,
                                            uint64_t size) {
+  Calling calling(engine().stats, Call::kCopyFileRange);
   State& s = *state_;
   ZEST_TRY(s.may_commit());
   if (off_in >= kMaxFileSize || off_out >= kMaxFileSize) return fail(EFBIG);

@@ -5,6 +5,7 @@ namespace zest::meta {
 
 Result<Meta::Created> Meta::create(const Context& ctx, Ino parent, std::string_view name, uint16_t mode, uint16_t umask,
                                    bool exclusive, uint32_t open_flags) {
+  Calling calling(engine().stats, Call::kMknod);
   State& state = *state_;
   NewNode node{state.map_root(parent), name, FileType::kFile, mode, umask, 0, {}, !exclusive};
   ZEST_ASSIGN(auto made, make_node(state, ctx, node));

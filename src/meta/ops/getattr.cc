@@ -35,6 +35,7 @@ Result<Attr> read_attr(State& state, Ino ino, int64_t deadline_ms) {
 }  // namespace
 
 Result<Attr> Meta::getattr(const Context&, Ino ino_in) {
+  Calling calling(engine().stats, Call::kGetAttr);
   State& state = *state_;
   const Ino ino = state.map_root(ino_in);
   const int64_t now_ms = state.clock.monotonic_ms();

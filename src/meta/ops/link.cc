@@ -23,6 +23,7 @@ void add_name(State& state, Txn& txn, Ino ino, Ino parent, Attr& attr) {
 }  // namespace
 
 Result<Attr> Meta::link(const Context& ctx, Ino ino_in, Ino parent_in, std::string_view name) {
+  Calling calling(engine().stats, Call::kLink);
   State& state = *state_;
   const Ino ino = state.map_root(ino_in), parent = state.map_root(parent_in);
   if (is_trash(parent)) return fail(EPERM);

@@ -101,6 +101,7 @@ Result<void> wait_for(State& state, const Context& ctx, bool wait, Attempt attem
     uint64_t seen = state.lock_bell.rung();
     Result<void> done = attempt();
     if (done || done.error().code != EAGAIN || !wait) return done;
+    Waiting waiting(Part::kLock);
     for (int64_t left = pause_ms; left > 0; left -= kLookMs) {
       if (ctx.is_cancelled()) return fail(EINTR);
       if (state.lock_bell.wait(seen, std::min(left, kLookMs))) break;

@@ -35,6 +35,7 @@ Result<EntryAttr> lookup_dots(State& state, const Context& ctx, Ino dir_ino, boo
 }  // namespace
 
 Result<EntryAttr> Meta::lookup(const Context& ctx, Ino parent_in, std::string_view name, bool check) {
+  Calling calling(engine().stats, Call::kLookup);
   State& state = *state_;
   const Ino parent = state.map_root(parent_in);
   if (name.size() > kMaxName) return fail(ENAMETOOLONG);
@@ -68,6 +69,7 @@ Result<EntryAttr> Meta::lookup(const Context& ctx, Ino parent_in, std::string_vi
 }
 
 Result<EntryAttr> Meta::resolve(const Context& ctx, std::string_view path) {
+  Calling calling(engine().stats, Call::kResolve);
   ZEST_ASSIGN(auto attr, getattr(ctx, kRootIno));
   EntryAttr at{kRootIno, attr, true};
   while (!path.empty()) {

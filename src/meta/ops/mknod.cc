@@ -5,6 +5,7 @@ namespace zest::meta {
 
 Result<EntryAttr> Meta::mknod(const Context& ctx, Ino parent, std::string_view name, FileType type, uint16_t mode,
                               uint16_t umask, uint32_t rdev, std::string_view symlink_target) {
+  Calling calling(engine().stats, Call::kMknod);
   if (type < FileType::kFile || type > FileType::kSocket) return fail(EINVAL);
   if (type == FileType::kSymlink) {
     const bool has_nul = symlink_target.find('\0') != std::string_view::npos;

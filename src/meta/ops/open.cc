@@ -28,6 +28,7 @@ Result<void> check_open(State& state, Txn& txn, const Context& ctx, const Attr& 
 }  // namespace
 
 Result<Meta::Opened> Meta::open(const Context& ctx, Ino ino, uint32_t flags) {
+  Calling calling(engine().stats, Call::kGetAttr);
   State& s = *state_;
   if (s.options.read_only && ((flags & O_ACCMODE) != O_RDONLY || (flags & (O_TRUNC | O_APPEND)))) return fail(EROFS);
   std::optional<Attr> cached;

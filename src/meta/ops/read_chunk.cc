@@ -16,6 +16,7 @@ Result<SliceId> Meta::new_slice_id() {
 }
 
 Result<ChunkView> Meta::read_chunk(Ino ino, ChunkIndex chunk) {
+  Calling calling(engine().stats, Call::kRead);
   State& s = *state_;
   bool atimes = s.options.atime != AtimeMode::kNoAtime && !s.options.read_only;
   if (auto view = s.open_files.chunk(ino, chunk)) {

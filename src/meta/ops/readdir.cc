@@ -13,6 +13,8 @@ class EngineDirStream : public DirStream {
       : state_(state), dir_(dir), with_attr_(with_attr), repeats_(state.engine->info().name == "redis") {}
 
   Result<std::vector<DirEntry>> next(size_t limit) override {
+    Calling calling(state_.engine->stats, Call::kReaddir);
+    Calling::Engine asking;
     std::vector<DirEntry> page;
     // A page may come out empty when all its names were repetitions.
     while (!ended_ && page.empty()) {
@@ -49,6 +51,7 @@ class EngineDirStream : public DirStream {
 }  // namespace
 
 Result<std::unique_ptr<DirStream>> Meta::opendir(const Context& ctx, Ino ino_in, bool with_attr) {
+  Calling calling(engine().stats, Call::kNewDirHandler);
   State& state = *state_;
   const Ino ino = state.map_root(ino_in);
   ZEST_ASSIGN(const Attr attr, getattr(ctx, ino_in));

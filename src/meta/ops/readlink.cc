@@ -4,6 +4,7 @@
 namespace zest::meta {
 
 Result<std::string> Meta::readlink(const Context&, Ino ino_in) {
+  Calling calling(engine().stats, Call::kReadLink);
   State& state = *state_;
   const Ino ino = state.map_root(ino_in);
   const AtimeMode atime = state.options.read_only ? AtimeMode::kNoAtime : state.options.atime;

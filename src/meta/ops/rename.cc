@@ -300,6 +300,7 @@ Result<bool> try_rename(State& state, const Context& ctx, Rename& op, const Usag
 
 Result<EntryAttr> Meta::rename(const Context& ctx, Ino src_parent, std::string_view src_name, Ino dst_parent,
                                std::string_view dst_name, uint32_t flags) {
+  Calling calling(engine().stats, Call::kRename);
   State& state = *state_;
   Rename op;
   op.src.parent = state.map_root(src_parent), op.src.name = src_name;

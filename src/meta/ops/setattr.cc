@@ -136,6 +136,7 @@ Result<void> apply(State& state, Txn& txn, Update& update, Time clock_now, std::
 }  // namespace
 
 Result<Attr> Meta::setattr(const Context& ctx, Ino ino_in, uint32_t set, const Attr& values) {
+  Calling calling(engine().stats, Call::kSetAttr);
   State& state = *state_;
   const Ino ino = state.map_root(ino_in);
   if (is_trash(ino)) return fail(EPERM);

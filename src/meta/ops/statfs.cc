@@ -13,6 +13,7 @@ struct Usage {
 
 // One attempt, without the patience of an operation: df must not hang while the database is away.
 Result<Usage> stored_usage(State& state) {
+  Calling::Engine asking;
   ZEST_ASSIGN(auto engine_txn, state.engine->begin(false, {}));
   Txn txn(*engine_txn, 0);
   ZEST_TRY(txn.want({{Key::counter(counter::kUsedSpace)}, {Key::counter(counter::kTotalInodes)}}));
@@ -109,6 +110,7 @@ Result<Ino> directory_of(State& state, Ino ino) {
 }  // namespace
 
 Result<StatFs> Meta::statfs(const Context&, Ino ino) {
+  Calling calling(engine().stats, Call::kStatFs);
   State& s = *state_;
   ino = s.map_root(ino);
   StatFs out = volume_statfs(s, volume_usage(s));

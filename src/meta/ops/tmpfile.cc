@@ -5,6 +5,7 @@
 namespace zest::meta {
 
 Result<EntryAttr> Meta::tmpfile(const Context& ctx, Ino parent_in, uint16_t mode, uint16_t umask) {
+  Calling calling(engine().stats, Call::kMknod);
   State& state = *state_;
   const Ino parent = state.map_root(parent_in);
   if (is_trash(parent)) return fail(EPERM);

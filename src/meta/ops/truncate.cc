@@ -4,6 +4,7 @@
 namespace zest::meta {
 
 Result<Attr> Meta::truncate(const Context& ctx, Ino ino, uint64_t length, bool by_handle) {
+  Calling calling(engine().stats, Call::kTruncate);
   State& s = *state_;
   ZEST_TRY(s.may_commit());
   if (length >= kMaxFileSize) return fail(EFBIG);
@@ -41,6 +42,7 @@ Result<void> check_fallocate_mode(uint32_t mode, uint64_t offset, uint64_t size)
 }  // namespace
 
 Result<Attr> Meta::fallocate(const Context& ctx, Ino ino, uint32_t mode, uint64_t offset, uint64_t size) {
+  Calling calling(engine().stats, Call::kFallocate);
   State& s = *state_;
   ZEST_TRY(check_fallocate_mode(mode, offset, size));
   ZEST_TRY(s.may_commit());

@@ -4,6 +4,7 @@
 namespace zest::meta {
 
 Result<void> Meta::unlink(const Context& ctx, Ino parent_in, std::string_view name, bool skip_trash) {
+  Calling calling(engine().stats, Call::kUnlink);
   State& state = *state_;
   const Ino parent = state.map_root(parent_in);
   if (parent == kRootIno && name == kTrashName) return fail(EPERM);

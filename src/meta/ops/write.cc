@@ -119,6 +119,7 @@ void settle_doubts(State& state, Ino ino, std::span<const Meta::ChunkWrite> writ
 }  // namespace
 
 Result<Attr> Meta::write(Ino ino, std::span<const ChunkWrite> writes) {
+  Calling calling(engine().stats, Call::kWrite);
   State& s = *state_;
   ZEST_TRY(s.may_commit());
   for (auto& write : writes)

@@ -23,6 +23,7 @@ Result<void> check_changeable(Txn& txn, Ino ino) {
 }  // namespace
 
 Result<void> Meta::setxattr(const Context&, Ino ino, std::string_view name, std::string_view value, uint32_t flags) {
+  Calling calling(engine().stats, Call::kSetXattr);
   State& s = *state_;
   ino = s.map_root(ino);
   if (is_special(ino)) return fail(EPERM);
@@ -48,6 +49,7 @@ Result<void> Meta::setxattr(const Context&, Ino ino, std::string_view name, std:
 }
 
 Result<std::string> Meta::getxattr(const Context&, Ino ino, std::string_view name) {
+  Calling calling(engine().stats, Call::kGetXattr);
   State& s = *state_;
   ino = s.map_root(ino);
   if (is_special(ino)) return fail(ENODATA);
@@ -62,6 +64,7 @@ Result<std::string> Meta::getxattr(const Context&, Ino ino, std::string_view nam
 }
 
 Result<std::vector<std::string>> Meta::listxattr(const Context&, Ino ino) {
+  Calling calling(engine().stats, Call::kListXattr);
   State& s = *state_;
   ino = s.map_root(ino);
   if (is_special(ino)) return fail(ENODATA);
@@ -81,6 +84,7 @@ Result<std::vector<std::string>> Meta::listxattr(const Context&, Ino ino) {
 }
 
 Result<void> Meta::removexattr(const Context&, Ino ino, std::string_view name) {
+  Calling calling(engine().stats, Call::kRemoveXattr);
   State& s = *state_;
   ino = s.map_root(ino);
   if (is_special(ino)) return fail(EPERM);

@@ -152,7 +152,7 @@ Result<std::shared_ptr<Connection>> Client::connect(const Address& address, bool
     for (const Script* script : scripts_) hello.add("SCRIPT", "LOAD", script->text);
   if (!settings_.client_name.empty()) hello.add("CLIENT", "SETNAME", settings_.client_name);
   hello.add("PING");
-  round_trips_++;
+  count_round_trip();
   auto replies = made->exchange(hello);
   if (!replies) return fail(replies.error().code, Fault::kUnavailable, replies.error().what);
   for (size_t must : {auth, select, hello.commands()})
@@ -185,7 +185,7 @@ Result<void> Client::detect_cluster() {
   ZEST_ASSIGN(auto asked, connect(settings_.addresses.front(), false));
   Pipeline question;
   question.add("CLUSTER", "INFO");
-  round_trips_++;
+  count_round_trip();
   ZEST_ASSIGN(auto replies, asked->exchange(question));
   clustered_ = replies[0].text.find("cluster_state:") != std::string::npos ? 1 : 0;
   return {};
@@ -201,7 +201,7 @@ Result<Address> Client::ask_sentinels() {
     }
     Pipeline question;
     question.add("SENTINEL", "get-master-addr-by-name", settings_.master);
-    round_trips_++;
+    count_round_trip();
     auto replies = (*asked)->exchange(question);
     if (!replies) {
       last = replies.error();
@@ -228,7 +228,7 @@ Result<Address> Client::ask_cluster() {
     }
     Pipeline question;
     question.add("CLUSTER", "SLOTS");
-    round_trips_++;
+    count_round_trip();
     auto replies = (*asked)->exchange(question);
     if (!replies) {
       last = replies.error();
@@ -262,7 +262,7 @@ void Client::note_failures(const std::vector<Reply>& replies) {
 
 Result<std::vector<Reply>> Client::try_once(const Pipeline& requests, Lane lane) {
   ZEST_ASSIGN(auto used, connection(pick(lane)));
-  round_trips_++;
+  count_round_trip();
   auto replies = used->exchange(requests);
   if (replies) note_failures(*replies);
   return replies;

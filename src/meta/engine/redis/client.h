@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/spent.h"
 #include "meta/engine/redis/connection.h"
 #include "meta/engine/redis/url.h"
 
@@ -69,6 +70,10 @@ class Client {
   Result<Address> ask_sentinels();
   Result<Address> ask_cluster();
   void forget_server();
+  void count_round_trip() {
+    round_trips_++;
+    note_round_trip();
+  }
   void note_failures(const std::vector<Reply>& replies);
   Result<void> detect_cluster();
 

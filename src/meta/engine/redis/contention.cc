@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "base/clock.h"
+#include "base/spent.h"
 
 namespace zest::meta::redis {
 
@@ -36,6 +37,7 @@ Contention::Turn Contention::enter(std::span<const Ino> hot) {
     if (now == 0) now = system_clock().monotonic_ms();
     if (until < now) continue;
     std::unique_lock lock(stripe->mutex);
+    Waiting waiting(Part::kLock);
     if (!stripe->freed.wait_for(lock, std::chrono::seconds(1), [stripe] { return !stripe->taken; })) continue;
     stripe->taken = true;
     turn.taken_.push_back(stripe);

@@ -4,6 +4,8 @@
 
 #include <chrono>
 
+#include "base/spent.h"
+
 namespace zest::meta::sql {
 namespace {
 
@@ -66,6 +68,7 @@ void Database::give_back(std::unique_ptr<Connection> connection) {
 Result<std::vector<Rows>> Database::run(std::span<const Statement> statements, Connection::Mode mode) {
   ZEST_ASSIGN(auto connection, take(false));
   Lease lease(*this, std::move(connection));
+  note_round_trip();
   auto rows = lease->run(statements, mode);
   if (rows || rows.error().code != ENOENT || rows.error().fault != Fault::kPlain) return rows;
   // A table or column that was there is not: the volume was removed or made anew. Look again, then try again.
@@ -82,7 +85,10 @@ Result<Rows> Database::run_one(const Text& text, Params params, Connection::Mode
 Result<void> Database::define(std::span<const std::string> statements, bool create) {
   ZEST_ASSIGN(auto connection, take(create));
   Lease lease(*this, std::move(connection));
-  for (const auto& statement : statements) ZEST_TRY(lease->define(statement));
+  for (const auto& statement : statements) {
+    note_round_trip();
+    ZEST_TRY(lease->define(statement));
+  }
   return {};
 }
 

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "base/clock.h"
+#include "base/spent.h"
 
 namespace zest::meta::sql {
 namespace {
@@ -25,7 +26,10 @@ Stripes::Hold Stripes::enter(std::span<const Ino> hot, bool always) {
   std::unique_lock lock(mutex_);
   for (uint16_t stripe : hold.all_) {
     if (!always && contended_until_ms_[stripe] <= now) continue;
-    if (!left_.wait_for(lock, kPatience, [&] { return !busy_[stripe]; })) continue;
+    if (busy_[stripe]) {
+      Waiting waiting(Part::kLock);
+      if (!left_.wait_for(lock, kPatience, [&] { return !busy_[stripe]; })) continue;
+    }
     busy_[stripe] = true;
     hold.held_.push_back(stripe);
   }
