@@ -11,13 +11,42 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 import scrape
 import zest
 
-DOCUMENT = (zest.TOP / "docs" / "behaviour" / "metrics.md").read_text()
+TYPES = {"C": "counter", "G": "gauge", "H": "histogram", "H(K)": "histogram"}
+OTHER_PROGRAMS = ("SDK / gateway / WebDAV", "sync command")
+# These come into being with their first event, which the test does not bring about.
+RARE = {"transaction_restart"}
 
 
-def documented(name):
-    if name.startswith("process_"):
-        name = name[len("process_"):]
-    return re.search(rf"\b(juicefs_)?{name}\b", DOCUMENT) is not None
+def table_rows(section):
+    """The cells of the tables' rows that have a type in their second column."""
+    for line in section.splitlines():
+        cells = [cell.strip() for cell in line.strip("| ").split("|")]
+        if len(cells) > 2 and (cells[1] in TYPES or cells[0] == "process_*"):
+            yield cells
+
+
+def names_of(cell):
+    if cell.startswith("{dir,user,group}"):
+        return [f"{kind}_quota_{what}" for kind in ("dir", "user", "group")
+                for what in ("max_space_bytes", "max_inodes", "used_space_bytes", "used_inodes")]
+    return [name.strip() for name in re.split("[/,]", cell)]
+
+
+def documented():
+    """Type by name of everything that the specification has for a mount."""
+    text = (zest.TOP / "docs" / "behaviour" / "metrics.md").read_text()
+    found = {"go_goroutines": "gauge", "go_threads": "gauge", "go_memstats_alloc_bytes": "gauge", "go_memstats_sys_bytes": "gauge"}
+    for section in re.split(r"^##+ ", text, flags=re.M):
+        if section.startswith(OTHER_PROGRAMS):
+            continue
+        for cells in table_rows(section):
+            if cells[0] == "process_*":
+                for name in re.findall(r"[a-z_]{6,}", cells[3].split(":")[1]):
+                    found["process_" + name] = "counter" if name.endswith("_total") else "gauge"
+                continue
+            for name in names_of(cells[0]):
+                found[name] = TYPES[cells[1].split(" ")[0]]
+    return found
 
 
 def buckets(first, factor, count):
@@ -38,14 +67,6 @@ BUCKETS = {
     "object_request_durations_histogram_seconds": buckets(0.01, 1.5, 25),
     "compact_size_histogram_bytes": buckets(1024.0, 2, 16),
 }
-# The dashboard and `stats` of the reference live on these.
-WANTED = ["uptime", "cpu_usage", "memory", "used_space", "used_inodes", "go_goroutines", "go_memstats_alloc_bytes",
-          "go_memstats_sys_bytes", "fuse_open_handlers", "blockcache_blocks", "blockcache_bytes", "blockcache_hits", "blockcache_miss",
-          "blockcache_hit_bytes", "blockcache_miss_bytes", "staging_blocks", "staging_block_bytes", "staging_block_delay_seconds",
-          "object_request_errors", "used_buffer_size_bytes", "fuse_ops_total", "fuse_ops_durations_seconds",
-          "object_request_data_bytes"]
-
-
 def put_file(path, size):
     with open(path, "wb") as file:
         file.write(os.urandom(size))
@@ -58,10 +79,6 @@ def the_text_is_as_documented():
     kind, text = scrape.fetch(mount)
     assert kind.startswith("text/plain; version=0.0.4"), kind
     types, samples = scrape.parse(text)
-    for family in types:
-        assert family.startswith("juicefs_") and documented(family[len("juicefs_"):]), f"{family} is not documented"
-    for name in WANTED + list(BUCKETS):
-        assert f"juicefs_{name}" in types, f"{name} is missing"
     for name, labels, _ in samples:
         for key, value in {"vol_name": "obs", "mp": mount.point, "instance": socket.gethostname(), "team": "blue", "rack": "7"}.items():
             assert labels.get(key) == value, (name, labels)
@@ -86,6 +103,30 @@ def the_text_is_as_documented():
     mount.umount()
 
 
+def everything_documented_is_exported():
+    """Names and types are those of docs/behaviour/metrics.md, no more and no less."""
+    vol = zest.Volume()
+    mount = vol.mount("--metrics", "127.0.0.1:0", "--cache-large-write")
+    os.mkdir(mount.path("dir"))
+    put_file(mount.path("dir", "file"), 100_000)
+    zest.zestfs("quota", "set", vol.meta, "--path", "/dir", "--inodes", "100")
+    zest.zestfs("quota", "set", vol.meta, "--uid", "1000", "--capacity", "1")
+    zest.zestfs("quota", "set", vol.meta, "--gid", "1000", "--capacity", "1")
+    with open(mount.path("dir", "file"), "rb") as file:
+        file.read()
+    zest.run(zest.ZESTFS, "warmup", "--evict", mount.path("dir"))
+    with open(mount.path("dir", "file"), "rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        file.read()
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(mount.path("nothing"))
+    wanted = {"juicefs_" + name: kind for name, kind in documented().items() if name not in RARE}
+    zest.wait_until(lambda: "juicefs_user_quota_max_inodes" in scrape.parse(scrape.fetch(mount)[1])[0], "the quotas are seen", 60)
+    types = {name: kind for name, kind in scrape.parse(scrape.fetch(mount)[1])[0].items() if name.removeprefix("juicefs_") not in RARE}
+    assert types == wanted, (sorted(set(types.items()) ^ set(wanted.items())))
+    mount.umount()
+
+
 def counters_move_with_the_work():
     vol = zest.Volume()
     mount = vol.mount("--metrics", "127.0.0.1:0")
@@ -104,7 +145,8 @@ def counters_move_with_the_work():
         assert scrape.total(mount, name) > before[name], name
     with open(mount.path("file")):
         assert scrape.total(mount, "fuse_open_handlers") >= 1
-    assert scrape.total(mount, "used_space") >= 5_000_000 and scrape.total(mount, "used_inodes") >= 1
+    zest.wait_until(lambda: scrape.total(mount, "used_space") >= 5_000_000 and scrape.total(mount, "used_inodes") >= 1,
+                    "the volume's use is told", 60)
     # .stats tells the same
     with open(mount.path(".stats")) as file:
         stats = dict(line.split(" ") for line in file.read().splitlines())
@@ -148,5 +190,5 @@ def labels_are_checked():
         assert done.returncode != 0 and "invalid label" in done.stdout + done.stderr, (labels, done)
 
 
-zest.main([the_text_is_as_documented, counters_move_with_the_work, the_default_port_may_be_taken,
+zest.main([the_text_is_as_documented, everything_documented_is_exported, counters_move_with_the_work, the_default_port_may_be_taken,
            a_port_that_was_asked_for_is_not_replaced, labels_are_checked])
