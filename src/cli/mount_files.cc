@@ -52,6 +52,14 @@ double MountStats::operator[](const std::string& name) const {
   return it == values_.end() ? 0 : it->second;
 }
 
+double MountStats::sum(const std::string& begin, const std::string& end) const {
+  auto from = "juicefs_" + begin;
+  double total = 0;
+  for (auto it = values_.lower_bound(from); it != values_.end() && it->first.starts_with(from); ++it)
+    if (it->first.ends_with(end)) total += it->second;
+  return total;
+}
+
 namespace {
 
 // The first three numbers of "[uid:0,gid:0,pid:26013]".

@@ -22,6 +22,8 @@ class MountStats {
  public:
   static Result<MountStats> read(const std::string& mount);
   double operator[](const std::string& name) const;  // without the prefix "juicefs_"; 0: none
+  // Of the values whose names begin and end so, the sum.
+  double sum(const std::string& begin, const std::string& end) const;
   bool has(const std::string& name) const { return values_.contains("juicefs_" + name); }
 
  private:

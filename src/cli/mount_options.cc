@@ -121,6 +121,11 @@ const std::vector<Group>& groups() {
        {{"--metrics", &M::metrics, "address of the metrics"},
         {"--custom-labels", &M::custom_labels, "labels of the metrics, as key:value;key:value"},
         {"--consul", &M::consul, "address of the consul server"},
+        {"--push-gateway", &M::push_gateway, "address of a Prometheus push gateway"},
+        {"--push-auth", &M::push_auth, "USER:PASSWORD of the push gateway"},
+        {"--push-graphite", &M::push_graphite, "HOST:PORT of Graphite"},
+        {"--push-interval", &M::push_interval, "interval of pushes"},
+        {"--push-labels", &M::push_labels, "more labels of what is pushed, as key:value;key:value"},
         {"--slow-op", &M::slow_op, "log where the time of operations over this limit went; 0: none"}},
        {{"--no-usage-report", &M::no_usage_report, "accepted: there is no usage report"}},
        {}},
@@ -362,20 +367,33 @@ Result<void> resolve_fuse(const MountOptions& o, MountSettings& s) {
   return {};
 }
 
-Result<void> resolve_metrics(const MountOptions& o, MountSettings& s) {
-  s.metrics = o.metrics;
-  s.metrics_given = o.metrics_given;
-  for (auto& label : split(o.custom_labels, ";")) {
+// "key:value;key:value"
+Result<std::vector<std::pair<std::string, std::string>>> parse_labels(const std::string& text) {
+  std::vector<std::pair<std::string, std::string>> out;
+  for (auto& label : split(text, ";")) {
     auto colon = label.find(':');
     auto name = label.substr(0, colon);
     bool usable = colon != std::string::npos && label.find(':', colon + 1) == std::string::npos && !name.empty() &&
                   !std::isdigit(static_cast<unsigned char>(name[0]));
     for (unsigned char c : name) usable = usable && (std::isalnum(c) || c == '_');
-    if (!usable) return fail(EINVAL, fmt::format("invalid label format: {}", o.custom_labels));
+    if (!usable) return fail(EINVAL, fmt::format("invalid label format: {}", text));
     if (name == "mp" || name == "vol_name" || name == "instance")
       log_warning(fmt::format("the label {} of the metrics is replaced", name));
-    s.labels.emplace_back(name, label.substr(colon + 1));
+    out.emplace_back(name, label.substr(colon + 1));
   }
+  return out;
+}
+
+Result<void> resolve_metrics(const MountOptions& o, MountSettings& s) {
+  s.metrics = o.metrics;
+  s.metrics_given = o.metrics_given;
+  if (o.consul_given) s.consul = o.consul;
+  ZEST_ASSIGN(s.labels, parse_labels(o.custom_labels));
+  ZEST_ASSIGN(s.push_labels, parse_labels(o.push_labels));
+  s.push.gateway = o.push_gateway;
+  s.push.auth = o.push_auth;
+  s.push.graphite = o.push_graphite;
+  s.push.interval_ms = std::max<int64_t>(duration_ms(o.push_interval, "--push-interval"), 1000);
   return {};
 }
 
@@ -439,6 +457,7 @@ void add_client_options(CLI::App& app, MountOptions& o) {
   for (auto& group : groups())
     if (!is_of_mount(group)) add_group(app, o, group);
   app.get_option("--metrics")->each([&o](const std::string&) { o.metrics_given = true; });
+  app.get_option("--consul")->each([&o](const std::string&) { o.consul_given = true; });
   app.add_option("--open-cache-limit", o.open_cache_limit, "files in the open cache; 0: any number")
       ->group("META CACHE")
       ->capture_default_str();

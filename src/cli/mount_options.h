@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "data/data.h"
 #include "front/fuse/session.h"
+#include "front/metrics/push.h"
 #include "fs/filesystem.h"
 #include "meta/api.h"
 #include "object/open.h"
@@ -58,6 +59,8 @@ struct MountOptions {
   // metrics
   bool metrics_given = false;
   std::string metrics = "127.0.0.1:9567", custom_labels, consul = "127.0.0.1:8500", slow_op = "10s";
+  std::string push_gateway, push_auth, push_graphite, push_interval = "10s", push_labels;
+  bool consul_given = false;
   bool no_usage_report = false;
 };
 
@@ -78,7 +81,9 @@ struct MountSettings {
   bool check_storage = false;
   std::string metrics;         // address
   bool metrics_given = false;  // no other port will do
-  std::vector<std::pair<std::string, std::string>> labels;
+  std::vector<std::pair<std::string, std::string>> labels, push_labels;
+  std::string consul;  // address of the agent; empty: none
+  metrics::PushOptions push;
 };
 Result<MountSettings> resolve(const MountOptions& options);
 

@@ -15,7 +15,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <fstream>
-#include <map>
+#include <optional>
 #include <thread>
 
 #include "base/log.h"
@@ -23,9 +23,8 @@
 #include "cli/backup.h"
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/mount_metrics.h"
 #include "cli/mount_point.h"
-#include "front/metrics/server.h"
-#include "fs/metrics.h"
 
 namespace zest::cli {
 namespace {
@@ -95,15 +94,13 @@ class Service {
 
  private:
   void listen_to_events();
-  void listen_for_metrics();
-  std::string metrics_text(bool open_metrics) const;
   MountSettings settings_;
   Format format_;
   std::unique_ptr<meta::Meta> meta_;
   std::unique_ptr<data::Data> data_;
   std::unique_ptr<fs::FileSystem> fs_;
   std::unique_ptr<Backup> backup_;
-  std::unique_ptr<metrics::Server> metrics_;
+  std::optional<MountMetrics> metrics_;
   std::unique_ptr<fuse::Session> session_;
   std::atomic<fs::FileSystem*> live_{nullptr};  // for events, which come on threads of the metadata
 };
@@ -140,29 +137,9 @@ void Service::listen_to_events() {
   meta_->set_events(std::move(events));
 }
 
-// Metrics are no reason not to mount: without an address there are none.
-void Service::listen_for_metrics() {
-  if (settings_.metrics.empty()) return;
-  auto server = metrics::Server::listen(settings_.metrics, !settings_.metrics_given);
-  if (!server) return log_error("no metrics: " + server.error().message());
-  metrics_ = std::move(*server);
-  settings_.fs.metrics_address = metrics_->address();
-  log_info("Prometheus metrics listening on " + metrics_->address());
-}
-
-std::string Service::metrics_text(bool open_metrics) const {
-  char host[256] = "";
-  gethostname(host, sizeof(host) - 1);
-  std::map<std::string, std::string> labels = {{"vol_name", format_.name},
-                                               {"mp", settings_.mount_point},
-                                               {"instance", host},
-                                               {"juicefs_version", std::string(kCompatVersion) + "+zestfs"}};
-  for (auto& [name, value] : settings_.labels) labels[name] = value;
-  return fs::prometheus_text(fs_->metrics(), fs::Labels(labels.begin(), labels.end()), open_metrics);
-}
-
 Result<void> Service::mount() {
-  listen_for_metrics();
+  metrics_.emplace(settings_);
+  metrics_->listen(settings_.fs);
   auto& fuse = settings_.fuse;
   const char* prefix = getenv("FSTAB_NAME_PREFIX");
   fuse.fs_name = (prefix ? prefix : "zestfs:") + format_.name;
@@ -177,7 +154,7 @@ Result<void> Service::mount() {
     backup_ = std::make_unique<Backup>(*meta_, data_->storage(), system_clock(), options);
     fs_->add_metrics([this](fs::Metrics& out) { backup_->add_metrics(out); });
   }
-  if (metrics_) metrics_->start([this](bool open_metrics) { return metrics_text(open_metrics); });
+  metrics_->start(*fs_, format_.name);
   ZEST_ASSIGN(session_, fuse::Session::mount(*fs_, fuse));
   live_ = fs_.get();
   return {};

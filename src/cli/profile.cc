@@ -124,7 +124,7 @@ int ProfileCommand::replay(const std::string& file) {
       }
     }
   }
-  print(interval > 0 ? interval : last - first, "(replay done)", last);
+  print(interval > 0 ? interval : last - first, interval > 0 ? "(replay done)" : "", last);
   return 0;
 }
 

@@ -48,7 +48,8 @@ std::vector<std::string> normalise(int argc, char** argv) {
 void hide_secrets(int argc, char** argv) {
   for (int i = 1; i < argc; i++) {
     auto masked = mask_secrets(argv[i]);
-    for (const char* option : {"--secret-key", "--session-token", "--access-key", "-secret-key", "-session-token"}) {
+    for (const char* option : {"--secret-key", "--session-token", "--access-key", "-secret-key", "-session-token",
+                               "--push-auth", "-push-auth"}) {
       if (i > 1 && !strcmp(argv[i - 1], option)) masked = "****";
       std::string prefix = std::string(option) + "=";
       if (std::string_view(argv[i]).starts_with(prefix)) masked = prefix + "****";

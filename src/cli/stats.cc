@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <ctime>
 #include <thread>
 
@@ -17,7 +18,8 @@
 namespace zest::cli {
 namespace {
 
-enum class Kind { kTime, kCpu, kBytes, kCount, kLatency };
+// kPart: milliseconds of an operation that went to it; kTrips: round trips of an operation.
+enum class Kind { kTime, kCpu, kBytes, kCount, kLatency, kPart, kTrips };
 
 struct Column {
   const char* name;
@@ -77,13 +79,24 @@ Section section_of(char key, int verbosity) {
       return {"go",
               {{"alloc", "go_memstats_alloc_bytes", Kind::kBytes, true},
                {"sys", "go_memstats_sys_bytes", Kind::kBytes, true}}};
+    case 'w':
+      return {"ms of an operation",
+              {{"queue", "_queue", Kind::kPart},
+               {"cpu", "_cpu", Kind::kPart},
+               {"lock", "_lock", Kind::kPart},
+               {"mem", "_memory", Kind::kPart},
+               {"meta", "_meta", Kind::kPart},
+               {"obj", "_object", Kind::kPart},
+               {"cache", "_cache", Kind::kPart},
+               {"other", "_other", Kind::kPart},
+               {"trips", "", Kind::kTrips}}};
     default: return {nullptr, {}};
   }
 }
 
 std::string centred(const std::string& text, size_t width, char fill) {
   if (text.size() >= width) return text;
-  size_t left = (width - text.size()) / 2;
+  size_t left = (width - text.size() + 1) / 2;
   return std::string(left, fill) + text + std::string(width - text.size() - left, fill);
 }
 
@@ -115,7 +128,7 @@ struct StatsCommand {
 
   int run();
   std::string cell(const Column& column, const MountStats& now, const MountStats& before, double seconds) const;
-  std::string row(const MountStats& now, const MountStats& before, double seconds) const;
+  std::string row(const MountStats& now, const MountStats& before, double seconds, bool colours) const;
   void header() const;
   std::vector<Section> sections;
 };
@@ -135,6 +148,16 @@ std::string StatsCommand::cell(const Column& column, const MountStats& now, cons
       double operations = delta(column.metric + "_total");
       return format_latency(operations > 0 ? delta(column.metric + "_sum") / operations * 1000 : 0);
     }
+    case Kind::kPart:
+    case Kind::kTrips: {
+      bool part = column.kind == Kind::kPart;
+      auto sum = [&](const MountStats& stats) {
+        return part ? stats.sum("fuse_ops_part_seconds_", column.metric) * 1000
+                    : stats.sum("fuse_ops_round_trips_", "");
+      };
+      double operations = delta("fuse_ops_durations_histogram_seconds_total");
+      return format_latency(operations > 0 ? (sum(now) - sum(before)) / operations : 0);
+    }
     case Kind::kBytes:
     case Kind::kCount:
       return format_amount(column.gauge ? now[column.metric] : delta(column.metric) / seconds,
@@ -143,11 +166,28 @@ std::string StatsCommand::cell(const Column& column, const MountStats& now, cons
   return {};
 }
 
-std::string StatsCommand::row(const MountStats& now, const MountStats& before, double seconds) const {
+// By magnitude: of amounts the unit, of times how long they are.
+std::string coloured(const std::string& text, Kind kind) {
+  static constexpr const char kUnits[] = "BKMGTP";
+  static constexpr int kOfUnits[] = {31, 33, 32, 34, 35, 36}, kOfTimes[] = {32, 33, 31, 35};
+  int colour = 0;
+  if (kind == Kind::kLatency || kind == Kind::kPart) {
+    double ms = atof(text.c_str());
+    if (ms > 0) colour = kOfTimes[ms < 1 ? 0 : ms < 10 ? 1 : ms < 100 ? 2 : 3];
+  } else if (kind == Kind::kBytes || kind == Kind::kCount) {
+    if (const char* unit = strchr(kUnits, text.back()); unit && text.back()) colour = kOfUnits[unit - kUnits];
+  }
+  return colour ? fmt::format("\x1b[{}m{}\x1b[0m", colour, text) : text;
+}
+
+std::string StatsCommand::row(const MountStats& now, const MountStats& before, double seconds, bool colours) const {
   std::vector<std::string> parts;
   for (auto& section : sections) {
     std::vector<std::string> cells;
-    for (auto& column : section.columns) cells.push_back(cell(column, now, before, seconds));
+    for (auto& column : section.columns) {
+      auto text = cell(column, now, before, seconds);
+      cells.push_back(colours ? coloured(text, column.kind) : text);
+    }
     parts.push_back(fmt::format("{}", fmt::join(cells, " ")));
   }
   return fmt::format("{}", fmt::join(parts, "|"));
@@ -181,25 +221,23 @@ int StatsCommand::run() {
   if (sections.empty()) return complain("no item to show");
   interval = std::max(interval, 1);
   const auto* cancelled = watch_interrupts();
-  auto before = MountStats::read(mount);
-  if (!before) return complain("", before.error());
-  MountStats last = *before;
+  std::optional<MountStats> last;
   bool live = colour_on(STDOUT_FILENO);
   double seconds = interval;  // of the first row, whose differences are nothing
   for (int line = 0; !*cancelled && (count == 0 || line < count); line++) {
     if (line % 30 == 0) header();
     auto now = MountStats::read(mount);
     if (!now) return complain("", now.error());
-    fmt::print("{}{}\n", live ? "\r\x1b[K" : "", row(*now, last, seconds));
+    fmt::print("{}{}\n", live ? "\r\x1b[K" : "", row(*now, last.value_or(*now), seconds, live));
     fflush(stdout);
     if (line + 1 == count) break;
-    last = *now;
+    last = std::move(*now);
     auto started = std::chrono::steady_clock::now();
     for (int second = 1; second <= interval && !*cancelled; second++) {
       std::this_thread::sleep_until(started + std::chrono::seconds(second));
       if (!live || second == interval) continue;
       if (auto between = MountStats::read(mount)) {
-        fmt::print("\r\x1b[2m{}\x1b[0m", row(*between, last, second));
+        fmt::print("\r\x1b[2m{}\x1b[0m", row(*between, *last, second, false));
         fflush(stdout);
       }
     }
@@ -213,8 +251,10 @@ int StatsCommand::run() {
 Runner setup_stats(CLI::App& app) {
   auto command = std::make_shared<StatsCommand>();
   positionals(app, command->args, 1, 1);
-  app.add_option("--schema", command->schema,
-                 "sections: t time, u usage, f fuse, m meta, c blockcache, o object, g go");
+  app.add_option(
+      "--schema", command->schema,
+      "sections: t time, u usage, f fuse, m meta, c blockcache, o object, g go, w where the time of operations "
+      "goes");
   app.add_option("--interval", command->interval, "seconds between lines");
   app.add_option("--verbosity,-l", command->verbosity, "1 shows more columns");
   app.add_option("--count,-c", command->count, "lines to print; 0: until interrupted");

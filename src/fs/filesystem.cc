@@ -17,7 +17,7 @@ std::string describe(const Change& change) {
   std::string out;
   auto add = [&](const std::string& text) { out += (out.empty() ? "" : ",") + text; };
   const auto& v = change.values;
-  if (change.set & meta::kSetMode) add(fmt::format("mode={}:0{:04o}", log_mode(v.mode), v.mode));
+  if (change.set & meta::kSetMode) add(fmt::format("mode={}:0{:04o}", log_mode(to_st_mode(v.type, v.mode)), v.mode));
   if (change.set & meta::kSetUid) add(fmt::format("uid={}", v.uid));
   if (change.set & meta::kSetGid) add(fmt::format("gid={}", v.gid));
   if (change.set & (meta::kSetAtime | meta::kSetAtimeNow))

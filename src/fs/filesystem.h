@@ -68,6 +68,10 @@ class ClientCache {
 constexpr uint32_t kSetSize = 8;  // with meta's kSet bits: the bits of a FUSE SETATTR
 constexpr uint32_t kSetCtime = 0x400;
 
+// What to do about a lock that another holds. kFirst: give EAGAIN, and the caller comes back with kYes (from a thread
+// that may wait); the two count as one operation.
+enum class LockWait : uint8_t { kNo, kYes, kFirst };
+
 struct Change {
   uint32_t set = 0;
   Attr values;
@@ -172,8 +176,8 @@ class FileSystem {
 
   // --- locks ---
   Result<PosixLock> getlk(const Context&, Ino ino, uint64_t fh, uint64_t owner, const PosixLock& lock);
-  Result<void> setlk(const Context&, Ino ino, uint64_t fh, uint64_t owner, const PosixLock& lock, bool wait);
-  Result<void> flock(const Context&, Ino ino, uint64_t fh, uint64_t owner, LockType type, bool wait);
+  Result<void> setlk(const Context&, Ino ino, uint64_t fh, uint64_t owner, const PosixLock& lock, LockWait wait);
+  Result<void> flock(const Context&, Ino ino, uint64_t fh, uint64_t owner, LockType type, LockWait wait);
 
   // Writes everything that is buffered.
   Result<void> flush_all();

@@ -18,6 +18,10 @@ char letter(LockType type) {
   return 'X';
 }
 
+bool comes_back(const Result<void>& result, LockWait wait) {
+  return wait == LockWait::kFirst && code_of(result) == EAGAIN;
+}
+
 }  // namespace
 
 Result<PosixLock> FileSystem::getlk(const Context& context, Ino ino, uint64_t fh, uint64_t owner,
@@ -34,7 +38,7 @@ Result<PosixLock> FileSystem::getlk(const Context& context, Ino ino, uint64_t fh
 
 // The owner is noted before asking, so that a close that comes while the lock is being granted releases it.
 Result<void> FileSystem::setlk(const Context& context, Ino ino, uint64_t fh, uint64_t owner, const PosixLock& lock,
-                               bool wait) {
+                               LockWait wait) {
   Op op(*this, context, Method::kSetlk);
   Result<void> result;
   auto handle = handles_->find(fh, ino);
@@ -53,16 +57,18 @@ Result<void> FileSystem::setlk(const Context& context, Ino ino, uint64_t fh, uin
         handle->inode->lock_owners.insert(owner);
       }
     }
-    result = meta_.setlk(context, ino, owner, lock, wait);
+    result = meta_.setlk(context, ino, owner, lock, wait == LockWait::kYes);
   }
+  if (comes_back(result, wait)) return result;
   op.end(code_of(result), [&] {
     return fmt::format("({},{},{:016X},{},{},{},{},{})", raw(ino), fh, owner, lock.start, lock.end, letter(lock.type),
-                       wait, lock.pid);
+                       wait != LockWait::kNo, lock.pid);
   });
   return result;
 }
 
-Result<void> FileSystem::flock(const Context& context, Ino ino, uint64_t fh, uint64_t owner, LockType type, bool wait) {
+Result<void> FileSystem::flock(const Context& context, Ino ino, uint64_t fh, uint64_t owner, LockType type,
+                               LockWait wait) {
   Op op(*this, context, Method::kFlock);
   Result<void> result;
   auto handle = handles_->find(fh, ino);
@@ -77,14 +83,15 @@ Result<void> FileSystem::flock(const Context& context, Ino ino, uint64_t fh, uin
       std::lock_guard guard(handle->mutex);
       handle->flock_owners.insert(key);
     }
-    result = meta_.flock(context, ino, key, type, wait);
+    result = meta_.flock(context, ino, key, type, wait == LockWait::kYes);
   }
+  if (comes_back(result, wait)) return result;
   op.end(code_of(result), [&] {
     return fmt::format("({},{},{:016X},{},{})", raw(ino), fh, owner,
                        type == LockType::kRead    ? "LOCKSH"
                        : type == LockType::kWrite ? "LOCKEX"
                                                   : "UNLOCK",
-                       wait);
+                       wait != LockWait::kNo);
   });
   return result;
 }

@@ -66,6 +66,23 @@ void add_sample(std::string& out, const Metric& metric, const Sample& sample, co
   out += fmt::format("{}_sum{} {}\n{}_count{} {}\n", name, labels, exact(sample.sum), name, labels, sample.count);
 }
 
+// What a tag of Graphite may hold: no ';', no blanks, no '~' in front.
+std::string tag_value(std::string_view text) {
+  std::string out(text);
+  for (char& c : out)
+    if (c == ';' || static_cast<unsigned char>(c) <= ' ' || c == 0x7F) c = '_';
+  if (out.starts_with('~')) out[0] = '_';
+  return out;
+}
+
+std::string tags_text(const Labels& common, const Labels& own) {
+  std::string out;
+  for (auto* labels : {&common, &own})
+    for (auto& [name, value] : *labels)
+      if (!value.empty()) out += fmt::format(";{}={}", name, tag_value(value));
+  return out;
+}
+
 }  // namespace
 
 Metric& Metrics::metric(std::string_view name, MetricType type, std::string_view help) {
@@ -128,6 +145,27 @@ std::string prometheus_text(const std::vector<Metric>& metrics, const Labels& co
     for (auto& sample : metric.samples) add_sample(out, metric, sample, common, open_metrics);
   }
   if (open_metrics) out += "# EOF\n";
+  return out;
+}
+
+std::string graphite_text(const std::vector<Metric>& metrics, const Labels& common, int64_t unix_s) {
+  std::string out;
+  for (auto& metric : metrics)
+    for (auto& sample : metric.samples) {
+      auto tags = tags_text(common, sample.labels);
+      auto line = [&](std::string_view ending, std::string_view le, double value) {
+        out += fmt::format("{}{}{}{}{}{} {} {}\n", kPrefix, metric.name, ending, tags, le.empty() ? "" : ";le=", le,
+                           exact(value), unix_s);
+      };
+      if (metric.type != MetricType::kHistogram) {
+        line("", "", sample.value);
+        continue;
+      }
+      for (auto& bucket : sample.buckets) line("_bucket", exact(bucket.upper), number(bucket.count));
+      line("_bucket", "+Inf", number(sample.count));
+      line("_sum", "", sample.sum);
+      line("_count", "", number(sample.count));
+    }
   return out;
 }
 

@@ -1,5 +1,5 @@
-// What a client counts, as named metrics (docs/behaviour/metrics.md), and the two texts that show them: the lines of
-// .stats and the format of Prometheus.
+// What a client counts, as named metrics (docs/behaviour/metrics.md), and the texts that show them: the lines of
+// .stats, the format of Prometheus, and that of Graphite.
 #pragma once
 
 #include <cstdint>
@@ -56,5 +56,8 @@ void add_process_metrics(Metrics& out, double uptime);
 std::string stats_lines(const std::vector<Metric>& metrics);
 // Prometheus' text format, or OpenMetrics 1.0. `common` labels every sample.
 std::string prometheus_text(const std::vector<Metric>& metrics, const Labels& common, bool open_metrics);
+// Graphite's plaintext protocol with tags: lines "name;label=value VALUE UNIX-SECONDS". Histograms have the series that
+// they have in Prometheus.
+std::string graphite_text(const std::vector<Metric>& metrics, const Labels& common, int64_t unix_s);
 
 }  // namespace zest::fs

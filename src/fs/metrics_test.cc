@@ -58,5 +58,16 @@ TEST(Metrics, OpenMetricsKnowsCountersByTheirEnding) {
   EXPECT_TRUE(text.ends_with("# EOF\n"));
 }
 
+TEST(Metrics, GraphiteTextHasTags) {
+  auto text = graphite_text(example(), {{"mp", "/a b;c"}, {"empty", ""}}, 1700000000);
+  for (auto* line :
+       {"juicefs_uptime;mp=/a_b_c 1.5 1700000000\n", "juicefs_fuse_ops_total;mp=/a_b_c;method=read 3 1700000000\n",
+        "juicefs_fuse_read_size_bytes_bucket;mp=/a_b_c;le=4096 2 1700000000\n",
+        "juicefs_fuse_read_size_bytes_bucket;mp=/a_b_c;le=+Inf 5 1700000000\n",
+        "juicefs_fuse_read_size_bytes_sum;mp=/a_b_c 1000016385 1700000000\n",
+        "juicefs_fuse_read_size_bytes_count;mp=/a_b_c 5 1700000000\n"})
+    EXPECT_NE(text.find(line), text.npos) << line << text;
+}
+
 }  // namespace
 }  // namespace zest::fs

@@ -89,4 +89,47 @@ def only_who_may_makes_one():
     assert done.returncode != 0 and "5 minutes" in done.stdout + done.stderr, done
 
 
-zest.main([a_volume_comes_back, an_encrypted_volume_comes_back, only_who_may_makes_one])
+def moment(path):
+    return datetime.datetime.strptime(os.path.basename(path), "dump-%Y-%m-%d-%H%M%S.json.gz")
+
+
+def two_clients_make_one():
+    """Of two mounts that both find a backup due, one makes it."""
+    vol = zest.Volume()
+    mounts = [vol.mount("--backup-meta", "3s", where=where, env=OFTEN) for where in ("one", "other")]
+    fill(mounts[0])
+    zest.wait_until(lambda: len(backups(vol)) >= 5, "five backups", 120)
+    for mount in mounts:
+        mount.umount()
+    told = [re.findall(r"backup of the metadata: meta/(dump-\S+)", mount.log_text()) for mount in mounts]
+    assert sorted(told[0] + told[1]) == [os.path.basename(path) for path in backups(vol)], (told, backups(vol))
+    times = [moment(path) for path in backups(vol)]
+    assert all(later - earlier >= datetime.timedelta(seconds=2) for earlier, later in zip(times, times[1:])), times
+
+
+def old_ones_are_thinned_out():
+    """All of two days; then one a day, of two months one a week, then one a month. What is no backup stays."""
+    vol = zest.Volume()
+    folder = os.path.join(vol.bucket, vol.name, "meta")
+    os.makedirs(folder)
+    now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+    made = [now - datetime.timedelta(hours=hours) for hours in range(1, 200 * 24, 6)]
+    for time in made:
+        with open(os.path.join(folder, time.strftime("dump-%Y-%m-%d-%H%M%S.json.gz")), "wb") as file:
+            file.write(b"old")
+    with open(os.path.join(folder, "dump-by-hand.json"), "wb") as file:
+        file.write(b"mine")
+    mount = vol.mount("--backup-meta", "10s", env=OFTEN)
+    zest.wait_until(lambda: len(backups(vol)) < 100, "old ones go", 120)
+    zest.wait_until(lambda: scrape.total(mount, "last_successful_backup") > 1.5e9, "it is done", 60)
+    mount.umount()
+    assert os.path.exists(os.path.join(folder, "dump-by-hand.json"))
+    ages = [(now - moment(path)).total_seconds() / 86400 for path in backups(vol)]
+    young = [age for age in ages if 0 < age < 2]
+    assert len(young) == len([time for time in made if now - time < datetime.timedelta(days=2)]), ages
+    assert 11 <= len([age for age in ages if 2 <= age < 14]) <= 13, ages
+    assert 6 <= len([age for age in ages if 14 <= age < 60]) <= 8, ages
+    assert 4 <= len([age for age in ages if age >= 60]) <= 6, ages
+
+
+zest.main([a_volume_comes_back, an_encrypted_volume_comes_back, only_who_may_makes_one, two_clients_make_one, old_ones_are_thinned_out])

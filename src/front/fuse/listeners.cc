@@ -1,5 +1,7 @@
 #include "front/fuse/listeners.h"
 
+#include "base/spent.h"
+
 namespace zest::fuse {
 
 void Listeners::start() {
@@ -50,8 +52,12 @@ void Listeners::stand_by(std::unique_lock<std::mutex>& lock) {
 
 void Listeners::Worker::received(bool quick, std::chrono::nanoseconds waited) {
   waited_ = waited > kAtOnce;
+  auto now = std::chrono::steady_clock::now();
   std::lock_guard lock(all_.mutex_);
+  // It may have come at any time since somebody listened.
+  note_queued(waited_ || all_.deaf_since_ == Moment() ? 0 : (now - all_.deaf_since_).count());
   all_.listening_--;
+  all_.deaf_since_ = all_.listening_ == 0 ? now : Moment();
   all_.requests_++;
   quick_ = quick && (all_.standing_by_ > 0 || all_.listening_ > 0);
   if (!quick) all_.quick_row_ = 0;

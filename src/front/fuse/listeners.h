@@ -47,6 +47,7 @@ class Listeners {
   static constexpr auto kAtOnce = std::chrono::microseconds(3);  // no other thread was awaited
   static constexpr auto kStandby = std::chrono::milliseconds(50);
   static constexpr int kQuickRow = 8, kBusyRow = 256;
+  using Moment = std::chrono::steady_clock::time_point;
 
   void listen_elsewhere();  // with mutex_ held, as what follows
   void stand_by(std::unique_lock<std::mutex>& lock);
@@ -57,6 +58,7 @@ class Listeners {
   std::condition_variable wake_, gone_;
   size_t threads_ = 0, listening_ = 0, standing_by_ = 0, called_ = 0;
   uint64_t requests_ = 0;
+  Moment deaf_since_;                 // the last request was read then, and nobody else listened; zero: somebody did
   int quick_row_ = 0, busy_row_ = 0;  // quick requests in a row; of those, ones that were there already
   bool stopped_ = false;
 };

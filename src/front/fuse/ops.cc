@@ -50,6 +50,7 @@ void setattr(fuse_req_t req, fuse_ino_t ino, struct stat* st, int to_set, fuse_f
   fs::Change change;
   change.set = static_cast<uint32_t>(to_set);
   change.values.mode = st->st_mode & 07777;
+  change.values.type = from_st_mode(st->st_mode);
   change.values.uid = st->st_uid;
   change.values.gid = st->st_gid;
   change.values.atime = {st->st_atim.tv_sec, static_cast<uint32_t>(st->st_atim.tv_nsec)};
@@ -341,14 +342,15 @@ void getlk(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi, struct flock* loc
 template <class Ask>
 void ask_lock(fuse_req_t req, bool wait, Ask ask) {
   auto r = std::make_shared<Request>(req, wait ? Cancel::kAtOnce : Cancel::kNever);
-  auto result = ask(*r, false);
+  using fs::LockWait;
+  auto result = ask(*r, wait ? LockWait::kFirst : LockWait::kNo);
   if (result || !wait || result.error().code != EAGAIN) return r->error(code_of(result));
-  if (!r->session().run_apart(r, [r, ask] { r->error(code_of(ask(*r, true))); })) r->error(ENOLCK);
+  if (!r->session().run_apart(r, [r, ask] { r->error(code_of(ask(*r, LockWait::kYes))); })) r->error(ENOLCK);
 }
 
 void setlk(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi, struct flock* lock, int sleep) {
   ask_lock(req, sleep != 0,
-           [=, fh = fi->fh, owner = fi->lock_owner, wanted = from_flock(*lock)](Request& r, bool wait) {
+           [=, fh = fi->fh, owner = fi->lock_owner, wanted = from_flock(*lock)](Request& r, fs::LockWait wait) {
              return r.fs().setlk(r.context(), node(ino), fh, owner, wanted, wait);
            });
 }
@@ -356,10 +358,9 @@ void setlk(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi, struct flock* loc
 void flock(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi, int op) {
   int what = op & ~LOCK_NB;
   auto type = what == LOCK_SH ? LockType::kRead : what == LOCK_EX ? LockType::kWrite : LockType::kUnlock;
-  ask_lock(req, !(op & LOCK_NB) && type != LockType::kUnlock,
-           [=, fh = fi->fh, owner = fi->lock_owner](Request& r, bool wait) {
-             return r.fs().flock(r.context(), node(ino), fh, owner, type, wait);
-           });
+  ask_lock(req, !(op & LOCK_NB), [=, fh = fi->fh, owner = fi->lock_owner](Request& r, fs::LockWait wait) {
+    return r.fs().flock(r.context(), node(ino), fh, owner, type, wait);
+  });
 }
 
 }  // namespace

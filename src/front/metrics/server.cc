@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "front/metrics/tcp.h"
 
 namespace zest::metrics {
 namespace {
@@ -83,16 +84,12 @@ std::string response(std::string_view status, std::string_view type, const std::
 }  // namespace
 
 Result<std::unique_ptr<Server>> Server::listen(const std::string& text, bool any_port) {
-  auto colon = text.rfind(':');
-  if (colon == text.npos || colon + 1 == text.size())
-    return fail(EINVAL, fmt::format("\"{}\" is no address: HOST:PORT", text));
-  auto host = text.substr(0, colon), port = text.substr(colon + 1);
-  if (host.size() > 1 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  ZEST_ASSIGN(auto at, split_address(text));
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
   addrinfo* found = nullptr;
-  if (int code = getaddrinfo(host.empty() ? nullptr : host.c_str(), port.c_str(), &hints, &found); code != 0)
+  if (int code = getaddrinfo(at.host.empty() ? nullptr : at.host.c_str(), at.port.c_str(), &hints, &found); code != 0)
     return fail(EINVAL, fmt::format("\"{}\": {}", text, gai_strerror(code)));
   Bound bound;
   for (auto* one = found; one && bound.fd < 0; one = one->ai_next) bound = bind_one(*one, false);
