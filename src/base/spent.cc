@@ -10,8 +10,11 @@
 namespace zest {
 namespace {
 
+constexpr int64_t kLongNs = 200'000;
+
 int64_t now_ns() { return std::chrono::steady_clock::now().time_since_epoch().count(); }
 
+// Asking costs most of a microsecond.
 int64_t thread_cpu_ns() {
   timespec used{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
@@ -24,6 +27,7 @@ struct Here {
   Part part = Part::kCpu;
   int64_t since_ns = 0;
   int64_t queued_ns = 0;  // of the next one
+  int64_t cpu_ns = 0;     // that the thread has used, about; 0: not known
 };
 thread_local Here here;
 
@@ -56,7 +60,7 @@ Spending::Spending() : nested_(here.spent != nullptr), begin_ns_(now_ns()) {
   here.queued_ns = 0;
   here.spent = &spent_;
   here.part = Part::kCpu;
-  cpu_ns_ = thread_cpu_ns();
+  cpu_ns_ = here.cpu_ns == 0 ? thread_cpu_ns() : here.cpu_ns;
 }
 
 Spending::~Spending() {
@@ -69,12 +73,14 @@ int64_t Spending::end() {
   if (nested_) return took;
   turn_to(Part::kCpu);
   here.spent = nullptr;
-  auto left = took;
-  for (auto part : {Part::kLock, Part::kMemory, Part::kMeta, Part::kObject, Part::kCache}) left -= spent_.of(part);
-  left = std::max<int64_t>(left, 0);
-  // The thread also ran within the other parts: what was spent outside of them is at most this.
-  spent_.of(Part::kCpu) = std::min(left, thread_cpu_ns() - cpu_ns_);
+  int64_t waited = 0;
+  for (auto part : {Part::kLock, Part::kMemory, Part::kMeta, Part::kObject}) waited += spent_.of(part);
+  auto left = std::max<int64_t>(took - waited - spent_.of(Part::kCache), 0);
+  // A short time it ran: only of a long one that is worth asking.
+  here.cpu_ns = left < kLongNs ? cpu_ns_ + left : thread_cpu_ns();
+  spent_.of(Part::kCpu) = std::clamp<int64_t>(here.cpu_ns - cpu_ns_, 0, left);
   spent_.of(Part::kOther) = left - spent_.of(Part::kCpu);
+  if (waited > 0) here.cpu_ns = 0;  // the thread may have run meanwhile
   return took;
 }
 

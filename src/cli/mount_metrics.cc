@@ -19,6 +19,17 @@ std::string host_name() {
   return host;
 }
 
+// A push gateway puts its own `job` over that of background jobs, which would then be one and the same: it gets the name
+// that Prometheus gives such labels.
+std::vector<fs::Metric> metrics_to_push(const fs::FileSystem& fs) {
+  auto metrics = fs.metrics();
+  for (auto& metric : metrics)
+    for (auto& sample : metric.samples)
+      for (auto& label : sample.labels)
+        if (label.first == "job") label.first = "exported_job";
+  return metrics;
+}
+
 }  // namespace
 
 // With Consul, others want to reach the metrics: not the loop-back address then.
@@ -74,7 +85,7 @@ void MountMetrics::start_pushing(const fs::FileSystem& fs, fs::Labels labels) {
     labels.push_back(label);
   }
   metrics::Push::Texts texts{
-      [&fs, labels] { return prometheus_text(fs.metrics(), labels, false); },
+      [&fs, labels] { return prometheus_text(metrics_to_push(fs), labels, false); },
       [&fs, labels] { return graphite_text(fs.metrics(), labels, system_clock().now().sec); },
   };
   push_ = std::make_unique<metrics::Push>(settings_.push, group, std::move(texts));

@@ -71,6 +71,7 @@ void ProfileCommand::print(double seconds, const std::string& state, double at) 
   if (colour) fmt::print("\x1b[2J\x1b[1;1H\x1b[92m");
   fmt::print("> JuiceFS Profiling {:>13}  Refresh: {:.0f} seconds {:>20}{}\n", state, seconds, when,
              colour ? "\x1b[0m" : "");
+  if (colour) fmt::print("\x1b[33m{}\x1b[0m\n", state == "(replaying)" ? "Enter pauses and goes on" : "");
   fmt::print("{}{:<14} {:>10} {:>15} {:>18} {:>14}{}\n", colour ? "\x1b[34m" : "", "Operation", "Count", "Average(us)",
              "Total(us)", "Percent(%)", colour ? "\x1b[0m" : "");
   for (auto& [operation, sum] : rows) {

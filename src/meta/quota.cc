@@ -148,8 +148,10 @@ Result<std::vector<Meta::QuotaOf>> Meta::list_quotas() {
     });
   };
   ZEST_TRY(collect(Table::kDirQuotas, QuotaKind::kDirectory));
-  ZEST_TRY(collect(Table::kUserQuotas, QuotaKind::kUser));
-  ZEST_TRY(collect(Table::kGroupQuotas, QuotaKind::kGroup));
+  if (state_->user_group_quota) {
+    ZEST_TRY(collect(Table::kUserQuotas, QuotaKind::kUser));
+    ZEST_TRY(collect(Table::kGroupQuotas, QuotaKind::kGroup));
+  }
   std::sort(quotas.begin(), quotas.end(),
             [](const QuotaOf& a, const QuotaOf& b) { return std::pair(a.kind, a.id) < std::pair(b.kind, b.id); });
   return quotas;

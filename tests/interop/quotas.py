@@ -101,12 +101,15 @@ def limits_reach_living_clients():
         vol = volume()
         a, b = pair_of(vol)
         open_dir(a)
+        open_dir(a, "e")
         zest.run(setter, "quota", "set", vol.meta, "--path", "/d", "--inodes", "10")
+        zest.run(setter, "quota", "set", vol.meta, "--uid", ALICE, "--inodes", "30")
         for mount in (a, b):
-            full_in_the_end(mount, ALICE, ALICE, "d")
+            full_in_the_end(mount, BOB, BOB, "d")
+            full_in_the_end(mount, ALICE, ALICE, "e")
         for name in os.listdir(b.path("d")):
             os.unlink(b.path("d", name))
-        room_in_the_end(a, ALICE, ALICE, "d")
+        room_in_the_end(a, BOB, BOB, "d")
         a.umount()
         b.umount()
         judge(vol)

@@ -139,9 +139,11 @@ def access_log(mount):
 
 def profile_rows(text):
     """{operation: (count, total)} of the last table."""
-    table = plain(text).split("> JuiceFS Profiling")[-1].splitlines()
-    assert table[1].split() == ["Operation", "Count", "Average(us)", "Total(us)", "Percent(%)"], text
-    rows = [line.split() for line in table[2:] if len(line.split()) == 5]
+    table = plain(text).split("> JuiceFS Profiling")[-1].splitlines()[1:]
+    if not table[0].strip():  # a terminal shows a hint between
+        del table[0]
+    assert table[0].split() == ["Operation", "Count", "Average(us)", "Total(us)", "Percent(%)"], text
+    rows = [line.split() for line in table[1:] if len(line.split()) == 5]
     assert [int(row[3]) for row in rows] == sorted((int(row[3]) for row in rows), reverse=True), text
     return {row[0]: (int(row[1]), int(row[3])) for row in rows}
 

@@ -85,6 +85,10 @@ Result<void> SqlEngine::scan(Table table, uint64_t within, const Each& each) {
     case Kind::kPlocks: return scan_locks(*texts, kind, within, each);
     case Kind::kUserQuota:
     case Kind::kGroupQuota:
+      if (!texts->schema.user_quota) {  // another client may have made the table since
+        database_.forget_schema();
+        ZEST_ASSIGN(texts, database_.texts());
+      }
       if (!texts->schema.user_quota) return {};
       break;
     case Kind::kXattr:
