@@ -335,16 +335,6 @@ Result<CommitResult> Attempt::go(Engine& engine, const Clock& clock, const TxnOp
   return result;
 }
 
-// Asks whether a commit that got no answer took effect.
-Result<bool> ask_settled(Engine& engine, const Clock& clock, const TxnOptions& options) {
-  bool done = false;
-  ZEST_TRY(read(engine, clock, [&](Txn& txn) -> Result<void> {
-    ZEST_ASSIGN(done, options.settled(txn));
-    return {};
-  }));
-  return done;
-}
-
 // Times one run(), with its retries and pauses.
 class Timed {
  public:
@@ -368,40 +358,50 @@ Result<CommitResult> run(Engine& engine, const Clock& clock, const TxnOptions& o
   Timed timed(engine.stats, options.write);
   Pauses pauses(clock, options.deadline_ms);
   bool assume = options.write;
+  bool doubtful = false, asked = false;  // is a commit without an answer behind us? Was it asked what became of it?
+  // It may take effect even now. So the question whether it did belongs to the transaction that is to replace it: that
+  // one cannot be committed either, once the answer has changed.
+  auto unless_settled = [&](Txn& txn) -> Result<void> {
+    asked = false;
+    ZEST_ASSIGN(const bool done, options.settled(txn));
+    asked = true;
+    return done ? Result<void>() : body(txn);
+  };
   for (int attempt = 0;;) {
-    Attempt attempted{attempt, assume};
-    auto result = attempted.go(engine, clock, options, body);
+    Attempt attempted{attempt, assume && !doubtful};
+    auto result =
+        doubtful ? attempted.go(engine, clock, options, unless_settled) : attempted.go(engine, clock, options, body);
     if (attempted.undecided) {
       assume = false;
       continue;
     }
     if (result) return result;
+    auto out_of_time = [&] {
+      Error error = timed_out(std::move(result.error()));
+      if (doubtful) error.fault = Fault::kUnknownOutcome;
+      return fail(std::move(error));
+    };
     switch (result.error().fault) {
-      case Fault::kPlain: return result;
+      case Fault::kPlain:
+        if (doubtful && !asked) result.error().fault = Fault::kUnknownOutcome;
+        return result;
       case Fault::kConflict:
         engine.stats.lost_race(Calling::current());
         if (++attempt >= kMaxAttempts) return result;
         pauses.after_conflict(attempt - 1);
         break;
       case Fault::kUnavailable:
-        if (!pauses.while_unavailable()) return fail(timed_out(std::move(result.error())));
+        if (!pauses.while_unavailable()) return out_of_time();
         break;
-      case Fault::kUnknownOutcome: {
+      case Fault::kUnknownOutcome:
         // Before the commit nothing can have happened, whatever the engine thinks.
         if (!attempted.committing) {
-          if (!pauses.while_unavailable()) return fail(timed_out(std::move(result.error())));
+          if (!pauses.while_unavailable()) return out_of_time();
           break;
         }
-        if (!options.settled) return result;
-        auto done = ask_settled(engine, clock, options);
-        if (!done) {  // still nobody knows
-          done.error().fault = Fault::kUnknownOutcome;
-          return fail(std::move(done.error()));
-        }
-        if (*done) return CommitResult{};
-        if (++attempt >= kMaxAttempts) return result;
+        if (!options.settled || ++attempt >= kMaxAttempts) return result;
+        doubtful = true;
         break;
-      }
     }
   }
 }

@@ -255,7 +255,8 @@ class Txn {
 
 // Runs `body` in a transaction and commits it, again on conflict: up to 50 times, with growing random pauses, then the
 // last error. An error of `body` rolls back. kUnavailable is retried until deadline_ms has passed. A commit of unknown
-// outcome is not repeated; `settled`, if given, is asked in a new transaction whether it took effect.
+// outcome is not repeated; `settled`, if given, is asked whether it took effect, in the transaction
+// that would replace it, so that not both can.
 struct TxnOptions {
   bool write = true;
   bool afresh = false;  // read from the database, whatever an engine may remember

@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""A network to the database that is slow, or stands still for a while: the same results, only later.
+
+slow.py [CASE...]
+"""
+import os
+import time
+
+from work import Exact, check_volume, with_outage, zest
+from proxy import Proxy
+import servers
+
+STALL = float(os.environ.get("ZEST_STALL", "4"))
+STEPS = int(os.environ.get("ZEST_STEPS", "30"))
+
+
+class Distant(zest.Volume):
+    """A volume whose mounts reach the database by way of a proxy."""
+
+    def __init__(self, server):
+        super().__init__("--trash-days", "0", meta=server.url)
+        self.proxy, self.direct = Proxy(server.address), self.meta
+        self.meta = server.through(self.proxy)
+
+
+def at_a_distance(server):
+    volume = Distant(server)
+    for ms in (1, 20):
+        volume.proxy.delay(ms)
+        mount = volume.mount(where=f"mnt{ms}")
+        work = Exact(mount.path(f"work{ms}"), ms)
+        for _ in range(STEPS):
+            work.step()
+        work.verify()
+        mount.umount()
+    check_volume(volume.direct)
+
+
+def through_a_stall(server):
+    volume = Distant(server)
+
+    def stall():
+        volume.proxy.stall()
+        time.sleep(STALL)
+        volume.proxy.go()
+    worker = with_outage(volume, stall)
+    assert not worker.errors, worker.errors
+    # no longer than the stall, and what a loaded machine takes
+    assert worker.longest < STALL + 30, worker.longest
+
+
+def redis_at_a_distance():
+    at_a_distance(servers.Redis())
+
+
+def postgres_at_a_distance():
+    at_a_distance(servers.Postgres())
+
+
+def mariadb_at_a_distance():
+    at_a_distance(servers.Mariadb())
+
+
+def redis_through_a_stall():
+    through_a_stall(servers.Redis())
+
+
+def postgres_through_a_stall():
+    through_a_stall(servers.Postgres())
+
+
+def mariadb_through_a_stall():
+    through_a_stall(servers.Mariadb())
+
+
+zest.main([redis_at_a_distance, postgres_at_a_distance, mariadb_at_a_distance, redis_through_a_stall, postgres_through_a_stall,
+           mariadb_through_a_stall])
