@@ -23,7 +23,7 @@ def redis_sentinel_promotes_when_the_master_dies():
     folder, port = zest.temp_dir("sentinel"), zest.free_port()
     with open(f"{folder}/s.conf", "w") as config:
         config.write(f"port {port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor zest 127.0.0.1 {master.port} 1\n"
-                     "sentinel down-after-milliseconds zest 1000\nsentinel failover-timeout zest 5000\n")
+                     "sentinel down-after-milliseconds zest 3000\nsentinel failover-timeout zest 5000\n")
     sentinel = servers.Server("sentinel")
     sentinel.launch(zest.tool("redis-server"), f"{folder}/s.conf", "--sentinel")
 
@@ -47,8 +47,8 @@ def redis_replica_is_promoted_by_hand():
     def swap(master, replica):
         in_step(master, replica)
         replica.cli("replicaof", "no", "one")
-        master.cli("client", "unpause")
         master.follow(replica)
+        master.cli("client", "unpause")
 
     def outage():
         swap(one, two)
@@ -80,7 +80,7 @@ def mariadb_replica_takes_over_the_address():
     new = servers.Mariadb([*logged, "--server-id=2", "--read-only"])
     old.sql("create user client identified by 'secret'; grant all on *.* to client; revoke super, read_only admin on *.* from client;"
             "create user follower identified by 'secret'; grant replication slave on *.* to follower;")
-    new.sql("drop database zest; set global gtid_slave_pos = ''; reset master;", database="")
+    new.sql("drop database zest; reset master; set global gtid_slave_pos = ''", database="")
     new.sql(f"change master to master_host='127.0.0.1', master_port={old.port}, master_user='follower', master_password='secret', "
             "master_use_gtid=slave_pos; start slave;", database="")
     proxy = Proxy(old.address)

@@ -73,7 +73,6 @@ Error error_of(const Reply& reply) {
 Client::Client(Settings settings, std::vector<const Script*> scripts)
     : settings_(std::move(settings)), scripts_(std::move(scripts)) {
   for (int i = 0; i < std::max(1, settings_.pool_size) + 1; i++) slots_.push_back(std::make_unique<Slot>());
-  if (settings_.mode == Mode::kCluster) clustered_ = 1;
   if (settings_.mode == Mode::kSentinel || settings_.addresses.front().is_path) clustered_ = 0;
 }
 
@@ -172,6 +171,8 @@ Result<Address> Client::locate() {
     if (clustered_ < 0) ZEST_TRY(detect_cluster());
     if (clustered_ == 1) {
       ZEST_ASSIGN(found, ask_cluster());
+    } else if (settings_.addresses.size() > 1) {
+      ZEST_ASSIGN(found, find_master());
     } else {
       found = settings_.addresses.front();
     }
@@ -182,35 +183,58 @@ Result<Address> Client::locate() {
 }
 
 Result<void> Client::detect_cluster() {
-  ZEST_ASSIGN(auto asked, connect(settings_.addresses.front(), false));
-  Pipeline question;
-  question.add("CLUSTER", "INFO");
+  Error last;
+  for (const auto& address : settings_.addresses) {
+    auto replies = ask(address, {"CLUSTER", "INFO"});
+    if (replies) {
+      clustered_ = replies->text.find("cluster_state:") != std::string::npos ? 1 : 0;
+      return {};
+    }
+    last = replies.error();
+  }
+  return fail(std::move(last));
+}
+
+// A question to one server, on a connection of its own.
+Result<Reply> Client::ask(const Address& address, const std::vector<std::string>& question) {
+  ZEST_ASSIGN(auto asked, connect(address, false));
+  Pipeline pipeline;
+  pipeline.add_list(question);
   count_round_trip();
-  ZEST_ASSIGN(auto replies, asked->exchange(question));
-  clustered_ = replies[0].text.find("cluster_state:") != std::string::npos ? 1 : 0;
-  return {};
+  auto replies = asked->exchange(pipeline);
+  if (!replies) return fail(replies.error().code, Fault::kUnavailable, std::move(replies.error().what));
+  return std::move((*replies)[0]);
+}
+
+// Of servers that are no cluster, all but one are replicas: which one that is may change by hand.
+Result<Address> Client::find_master() {
+  Error last{EIO, Fault::kUnavailable, "Redis: none of the servers is a master"};
+  for (const auto& address : settings_.addresses) {
+    auto role = ask(address, {"ROLE"});
+    if (!role) {
+      last = role.error();
+    } else if (role->is_error()) {
+      last = error_of(*role);
+    } else if (!role->items.empty() && role->items[0].text == "master") {
+      return address;
+    }
+  }
+  return fail(std::move(last));
 }
 
 Result<Address> Client::ask_sentinels() {
   Error last{EIO, Fault::kUnavailable, "Redis: no sentinel answered"};
   for (const auto& sentinel : settings_.addresses) {
-    auto asked = connect(sentinel, false);
-    if (!asked) {
-      last = asked.error();
-      continue;
-    }
-    Pipeline question;
-    question.add("SENTINEL", "get-master-addr-by-name", settings_.master);
-    count_round_trip();
-    auto replies = (*asked)->exchange(question);
-    if (!replies) {
-      last = replies.error();
-    } else if (const Reply& reply = (*replies)[0]; reply.items.size() == 2) {
-      auto port = parse_int(reply.items[1].text);
-      if (port) return Address{reply.items[0].text, static_cast<int>(*port), false};
+    auto reply = ask(sentinel, {"SENTINEL", "get-master-addr-by-name", settings_.master});
+    if (!reply) {
+      last = reply.error();
+    } else if (reply->items.size() == 2) {
+      auto port = parse_int(reply->items[1].text);
+      if (port) return Address{reply->items[0].text, static_cast<int>(*port), false};
     } else {
-      last = reply.is_error() ? error_of(reply)
-                              : Error{EIO, Fault::kUnavailable, "Redis: the sentinels do not know " + settings_.master};
+      last = reply->is_error()
+                 ? error_of(*reply)
+                 : Error{EIO, Fault::kUnavailable, "Redis: the sentinels do not know " + settings_.master};
     }
   }
   last.fault = Fault::kUnavailable;
@@ -221,25 +245,15 @@ Result<Address> Client::ask_cluster() {
   Error last{EIO, Fault::kUnavailable, "Redis: no member of the cluster answered"};
   int64_t slot = crc16(std::to_string(settings_.db)) % 16384;
   for (const auto& member : settings_.addresses) {
-    auto asked = connect(member, false);
-    if (!asked) {
-      last = asked.error();
+    auto slots = ask(member, {"CLUSTER", "SLOTS"});
+    if (!slots) {
+      last = slots.error();
       continue;
     }
-    Pipeline question;
-    question.add("CLUSTER", "SLOTS");
-    count_round_trip();
-    auto replies = (*asked)->exchange(question);
-    if (!replies) {
-      last = replies.error();
-      continue;
-    }
-    auto found = (*replies)[0].is_error() ? Result<Address>(fail(error_of((*replies)[0])))
-                                          : address_of_slot((*replies)[0], slot, member);
+    auto found = slots->is_error() ? Result<Address>(fail(error_of(*slots))) : address_of_slot(*slots, slot, member);
     if (found) return found;
     last = found.error();
   }
-  if (last.fault == Fault::kUnknownOutcome) last.fault = Fault::kUnavailable;
   return fail(std::move(last));
 }
 
@@ -342,7 +356,7 @@ Result<std::shared_ptr<Connection>> Client::listen(const std::vector<std::string
   std::vector<std::string> tracking{"CLIENT", "TRACKING", "ON", "BCAST"};
   for (const auto& prefix : prefixes) tracking.insert(tracking.end(), {"PREFIX", prefix});
   request.add_list(tracking);
-  round_trips_++;
+  count_round_trip();
   auto replies = (*opened)->exchange(request);
   if (!replies) return fail(EIO, Fault::kUnavailable, replies.error().what);
   for (const Reply& reply : *replies)

@@ -69,6 +69,8 @@ class Client {
   Result<Address> locate();
   Result<Address> ask_sentinels();
   Result<Address> ask_cluster();
+  Result<Address> find_master();
+  Result<Reply> ask(const Address& address, const std::vector<std::string>& question);
   void forget_server();
   void count_round_trip() {
     round_trips_++;

@@ -20,8 +20,9 @@ enum class Mode : uint8_t { kSingle, kSentinel, kCluster };
 
 struct Settings {
   Mode mode = Mode::kSingle;
-  std::vector<Address> addresses;  // the server; or the sentinels; or members of the cluster
-  std::string master;              // its name among the sentinels
+  // The server; or the sentinels; or members of the cluster, or servers of which one is the master.
+  std::vector<Address> addresses;
+  std::string master;  // its name among the sentinels
   std::string user, password, sentinel_password, client_name;
   int db = 0;
   bool tls = false, skip_verify = false;
