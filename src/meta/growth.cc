@@ -48,7 +48,10 @@ Result<CommitResult> run_data_change(State& state, std::vector<Ino> hot, Ino ino
     return attr && attr->length == change.after.length && attr->mtime == change.after.mtime &&
            attr->ctime == change.after.ctime;
   };
-  return run(*state.engine, state.clock, options, body);
+  return run(*state.engine, state.clock, options, [&](Txn& txn) -> Result<void> {
+    ZEST_TRY(state.still_mine(ino));
+    return body(txn);
+  });
 }
 
 Result<void> append_zeroes(State& state, Txn& txn, Ino ino, uint64_t from, uint64_t to, bool only_existing_between) {

@@ -150,6 +150,8 @@ Result<void> Jobs::renew_session() {
     txn.put(Key::session(sid), record);
     return {};
   }));
+  // Nothing is committed before it is known which locks are left.
+  if (missing || !was_alive) ZEST_TRY(state_.look_after_locks());
   session_renewed(sent_ms, sent_sec);
   if (missing)
     log_warning(

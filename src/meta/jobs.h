@@ -90,7 +90,9 @@ Result<std::map<uint64_t, int64_t>> stale_sessions(State&);
 // Removes what these hold, then their records; one that has come back meanwhile is left alone.
 Result<void> reap_stale(State&, const std::set<uint64_t>& sids);
 
-// Releases an unlinked inode that session `sid` had open.
-Result<void> release_sustained(State&, uint64_t sid, Ino ino);
+// Releases an unlinked inode that session `sid` had open; stale_at: only while the session is stale, as of then.
+Result<void> release_sustained(State&, uint64_t sid, Ino ino, std::optional<int64_t> stale_at = {});
+// Inside a transaction that releases what a stale session holds: has it been renewed meanwhile?
+Result<bool> came_back(Txn&, uint64_t sid, std::optional<int64_t> stale_at);
 
 }  // namespace zest::meta

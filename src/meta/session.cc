@@ -69,7 +69,8 @@ Result<std::set<Ino>> locked_inodes(State& state, Table table, const std::set<ui
 }
 
 template <class Map>
-Result<void> release_locks(State& state, Table table, Kind kind, const std::set<uint64_t>& sids) {
+Result<void> release_locks(State& state, Table table, Kind kind, const std::set<uint64_t>& sids,
+                           std::optional<int64_t> stale_at) {
   ZEST_ASSIGN(const auto inodes, locked_inodes<Map>(state, table, sids));
   for (Ino ino : inodes) {
     const Key key{kind, raw(ino), 0, {}};
@@ -77,8 +78,14 @@ Result<void> release_locks(State& state, Table table, Kind kind, const std::set<
       ZEST_ASSIGN(const Value* value, txn.get(key));
       const auto* held = std::get_if<Map>(value);
       if (!held) return {};
+      std::set<uint64_t> dead;
+      for (const auto& lock : *held) {
+        if (!sids.contains(lock.first.sid)) continue;
+        ZEST_ASSIGN(const bool back, came_back(txn, lock.first.sid, stale_at));
+        if (!back) dead.insert(lock.first.sid);
+      }
       Map left = *held;
-      std::erase_if(left, [&](const auto& lock) { return sids.contains(lock.first.sid); });
+      std::erase_if(left, [&](const auto& lock) { return dead.contains(lock.first.sid); });
       if (left.size() == held->size()) return {};
       if (left.empty())
         txn.erase(key);
@@ -90,13 +97,13 @@ Result<void> release_locks(State& state, Table table, Kind kind, const std::set<
   return {};
 }
 
-Result<void> release_all_sustained(State& state, uint64_t sid) {
+Result<void> release_all_sustained(State& state, uint64_t sid, std::optional<int64_t> stale_at) {
   std::vector<Ino> inodes;
   ZEST_TRY(state.engine->scan(Table::kSustainedTable, sid, [&](const Key& key, const Value&) {
     if (key.a == sid) inodes.push_back(Ino{key.b});
     return true;
   }));
-  for (Ino ino : inodes) ZEST_TRY(release_sustained(state, sid, ino));
+  for (Ino ino : inodes) ZEST_TRY(release_sustained(state, sid, ino, stale_at));
   return {};
 }
 
@@ -104,11 +111,11 @@ Result<void> release_all_sustained(State& state, uint64_t sid) {
 // that has come back meanwhile keeps its session. The first error is given; the session concerned stays for next time.
 Result<void> reap(State& state, const std::set<uint64_t>& sids, std::optional<int64_t> stale_at) {
   if (sids.empty()) return {};
-  ZEST_TRY((release_locks<FlockMap>(state, Table::kFlockTable, Kind::kFlocks, sids)));
-  ZEST_TRY((release_locks<PlockMap>(state, Table::kPlockTable, Kind::kPlocks, sids)));
+  ZEST_TRY((release_locks<FlockMap>(state, Table::kFlockTable, Kind::kFlocks, sids, stale_at)));
+  ZEST_TRY((release_locks<PlockMap>(state, Table::kPlockTable, Kind::kPlocks, sids, stale_at)));
   Result<void> result;
   for (uint64_t sid : sids) {
-    auto released = release_all_sustained(state, sid);
+    auto released = release_all_sustained(state, sid, stale_at);
     if (released) {
       auto removed = state.run({}, [&](Txn& txn) -> Result<void> {
         ZEST_ASSIGN(const Value* value, txn.get(Key::session(sid)));

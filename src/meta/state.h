@@ -15,6 +15,7 @@
 #include "meta/compactor.h"
 #include "meta/deleter.h"
 #include "meta/doubtful.h"
+#include "meta/held_locks.h"
 #include "meta/ids.h"
 #include "meta/jobs.h"
 #include "meta/ledger.h"
@@ -60,6 +61,7 @@ struct State {
   Compactor compactor;  // stop() before the data hooks go, and before the deleter
   LockBell lock_bell;
   Doubtful doubtful;
+  HeldLocks held_locks;
   std::unique_ptr<Jobs> jobs;
 
   // run() with this client's engine and clock.
@@ -69,6 +71,12 @@ struct State {
   Result<void> writable() const;
   // writable(), and EIO when this client's session ran out: others may have cleaned up after it (sustained.cc).
   Result<void> may_commit();
+  // may_commit(), and EIO when this client lost a lock on the file while it slept.
+  Result<void> may_change(Ino file);
+  // Inside a transaction: kUnavailable while the session has run out, so that run() waits for the next heartbeat.
+  Result<void> still_mine(Ino file) const;
+  // After a sleep: which of the locks are gone?
+  Result<void> look_after_locks();
 
  private:
   mutable std::shared_mutex format_mutex_;

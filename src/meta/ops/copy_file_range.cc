@@ -79,7 +79,7 @@ Result<Meta::Copied> Meta::copy_file_range(const Context& ctx, Ino in, uint64_t 
                                            uint64_t size) {
   Calling calling(engine().stats, Call::kCopyFileRange);
   State& s = *state_;
-  ZEST_TRY(s.may_commit());
+  ZEST_TRY(s.may_change(out));
   if (off_in >= kMaxFileSize || off_out >= kMaxFileSize) return fail(EFBIG);
   size = std::min(size, kMostChunks * kChunkSize - off_in % kChunkSize);
   if (off_in + size >= kMaxFileSize || off_out + size >= kMaxFileSize) return fail(EFBIG);

@@ -60,6 +60,7 @@ Result<void> flock_once(State& state, Ino ino, LockOwner me, LockType type) {
     return mine != held.end() && mine->second == (type == LockType::kWrite ? 'W' : 'R');
   };
   ZEST_TRY(run_entries(state, {ino}, body, settled));
+  state.held_locks.set(Key::flocks(ino), me.owner, type != LockType::kUnlock);
   return {};
 }
 
@@ -88,6 +89,7 @@ Result<void> setlk_once(State& state, Ino ino, LockOwner me, const PosixLock& lo
     return held[me] == mine;
   };
   ZEST_TRY(run_entries(state, {ino}, body, settled));
+  state.held_locks.set(Key::plocks(ino), me.owner, !mine.empty());
   return {};
 }
 

@@ -6,7 +6,7 @@ namespace zest::meta {
 Result<Attr> Meta::truncate(const Context& ctx, Ino ino, uint64_t length, bool by_handle) {
   Calling calling(engine().stats, Call::kTruncate);
   State& s = *state_;
-  ZEST_TRY(s.may_commit());
+  ZEST_TRY(s.may_change(ino));
   if (length >= kMaxFileSize) return fail(EFBIG);
   DataChange change;
   auto done = run_data_change(s, {ino}, ino, change, [&](Txn& txn) -> Result<void> {
@@ -45,7 +45,7 @@ Result<Attr> Meta::fallocate(const Context& ctx, Ino ino, uint32_t mode, uint64_
   Calling calling(engine().stats, Call::kFallocate);
   State& s = *state_;
   ZEST_TRY(check_fallocate_mode(mode, offset, size));
-  ZEST_TRY(s.may_commit());
+  ZEST_TRY(s.may_change(ino));
   DataChange change;
   auto done = run_data_change(s, {ino}, ino, change, [&](Txn& txn) -> Result<void> {
     ZEST_TRY(txn.want({{Key::inode(ino)}}));

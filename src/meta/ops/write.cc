@@ -47,6 +47,7 @@ Result<std::vector<bool>> already_there(State& state, Txn& txn, Ino ino, std::sp
 
 Result<void> put_writes(State& state, Txn& txn, Ino ino, std::span<const Meta::ChunkWrite> writes, DataChange& change,
                         std::vector<bool>& there) {
+  ZEST_TRY(state.still_mine(ino));
   ZEST_TRY(txn.want({{Key::inode(ino)}}));
   ZEST_ASSIGN(auto found, txn.attr(ino));
   if (!found) return fail(ENOENT);
@@ -121,7 +122,7 @@ void settle_doubts(State& state, Ino ino, std::span<const Meta::ChunkWrite> writ
 Result<Attr> Meta::write(Ino ino, std::span<const ChunkWrite> writes) {
   Calling calling(engine().stats, Call::kWrite);
   State& s = *state_;
-  ZEST_TRY(s.may_commit());
+  ZEST_TRY(s.may_change(ino));
   for (auto& write : writes)
     if (!valid(write)) return fail(EINVAL, "slice outside of its chunk");
   DataChange change;
