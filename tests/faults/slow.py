@@ -10,8 +10,8 @@ from work import Exact, check_volume, with_outage, zest
 from proxy import Proxy
 import servers
 
-STALL = float(os.environ.get("ZEST_STALL", "4"))
-STEPS = int(os.environ.get("ZEST_STEPS", "30"))
+STALL = float(os.environ.get("ZEST_STALL", "3"))
+STEPS = int(os.environ.get("ZEST_STEPS", "12"))
 
 
 class Distant(zest.Volume):

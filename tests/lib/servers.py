@@ -123,13 +123,13 @@ class Mariadb(Server):
         self.options = list(options)
         self.url = f"mysql://root@({HOST}:{self.port})/zest"
         zest.run("mariadb-install-db", "--no-defaults", "--auth-root-authentication-method=normal", f"--datadir={self.folder}/d",
-                 "--user=root", "--skip-test-db")
+                 "--user=root", "--skip-test-db", f"--tmpdir={self.folder}")
         self.start()
         self.sql("create database if not exists zest", database="")
 
     def start(self):
         self.launch("mariadbd", "--no-defaults", "--user=root", f"--datadir={self.folder}/d", f"--port={self.port}",
-                    f"--bind-address={HOST}", f"--socket={self.folder}/s", *self.options)
+                    f"--bind-address={HOST}", f"--socket={self.folder}/s", f"--tmpdir={self.folder}", *self.options)
         zest.wait_until(lambda: self.sql("select 1", database="", check=False) == "1", "mariadb answers")
 
     def sql(self, text, database="zest", check=True):
