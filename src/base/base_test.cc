@@ -78,6 +78,8 @@ TEST(Log, SecretsAreMasked) {
             "cannot open mysql://u:****@(h:3306)/db now");
   EXPECT_EQ(mask_secrets("redis://h:6379/1"), "redis://h:6379/1");
   EXPECT_EQ(mask_secrets("a://u:x@h b://v:y@g"), "a://u:****@h b://v:****@g");
+  EXPECT_EQ(mask_secrets("postgres://u@h/db?password=p/x&sslpassword=y&sslmode=require z"),
+            "postgres://u@h/db?password=****&sslpassword=****&sslmode=require z");
   EXPECT_EQ(mask_secrets("plain"), "plain");
 }
 

@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -64,6 +65,18 @@ std::shared_ptr<spdlog::logger> build(const LogOptions& options) {
   logger->flush_on(spdlog::level::trace);
   logger->set_pattern("%Y/%m/%d %H:%M:%S.%f %v");
   return logger;
+}
+
+// The values of "...password=" among the parameters of a URL.
+std::string mask_parameters(std::string_view text) {
+  constexpr std::string_view kName = "password=";
+  std::string out;
+  for (size_t found; (found = text.find(kName)) != std::string_view::npos;) {
+    out.append(text.substr(0, found + kName.size())).append("****");
+    text.remove_prefix(found + kName.size());
+    text.remove_prefix(std::min(text.find('&'), text.size()));
+  }
+  return out.append(text);
 }
 
 }  // namespace
@@ -127,9 +140,13 @@ std::string mask_secrets(std::string_view text) {
     auto at = word.rfind('@', query == std::string_view::npos ? word.size() : query);
     if (at == std::string_view::npos) at = word.rfind('@');
     auto colon = word.find(':');
-    if (at == std::string_view::npos || colon == std::string_view::npos || colon > at) continue;
-    out.append(word.substr(0, colon + 1)).append("****");
-    text.remove_prefix(at);
+    size_t masked = 0;
+    if (at != std::string_view::npos && colon != std::string_view::npos && colon < at) {
+      out.append(word.substr(0, colon + 1)).append("****");
+      masked = at;
+    }
+    out.append(mask_parameters(word.substr(masked)));
+    text.remove_prefix(word.size());
   }
 }
 

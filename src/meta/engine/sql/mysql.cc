@@ -16,7 +16,9 @@
 namespace zest::meta::sql {
 namespace {
 
-constexpr unsigned kCrServerGone = 2006, kCrServerLost = 2013;
+// Errors of the library itself: 2000 to 2999.
+constexpr unsigned kCrServerGone = 2006, kCrTls = 2026;
+bool of_library(unsigned number) { return number >= 2000 && number < 3000; }
 
 struct MysqlOptions {
   std::string user, password, host, socket, database;
@@ -76,7 +78,7 @@ Error classify(unsigned number, std::string text) {
     case 1045:
     case 1142:
     case 1698: return {EACCES, Fault::kPlain, std::move(text)};
-    default: return {EIO, number >= 2000 && number < 3000 ? Fault::kUnavailable : Fault::kPlain, std::move(text)};
+    default: return {EIO, of_library(number) ? Fault::kUnavailable : Fault::kPlain, std::move(text)};
   }
 }
 
@@ -115,9 +117,9 @@ class MysqlConnection : public Connection {
 std::unexpected<Error> MysqlConnection::error(Mode mode) {
   const unsigned number = mysql_errno(db_);
   std::string text = fmt::format("MySQL: {} ({})", mysql_error(db_), number);
-  if (number == kCrServerGone || number == kCrServerLost) {
+  if (of_library(number)) {
     broken_ = true;
-    bool unknown = mode == Mode::kCommit && number == kCrServerLost;
+    bool unknown = mode == Mode::kCommit && number != kCrServerGone;  // "gone": it was not sent
     return fail(EIO, unknown ? Fault::kUnknownOutcome : Fault::kUnavailable, std::move(text));
   }
   Error error = classify(number, std::move(text));
@@ -201,12 +203,27 @@ class MysqlDriver : public Driver {
   Result<std::unique_ptr<Connection>> connect(bool create) override;
 
  private:
+  Result<std::unique_ptr<MysqlConnection>> open(bool tls) const;
+
   const MysqlOptions options_;
 };
 
 Result<std::unique_ptr<Connection>> MysqlDriver::connect(bool) {
   static std::once_flag initialised;
   std::call_once(initialised, [] { mysql_library_init(0, nullptr, nullptr); });
+  auto connection = open(!options_.tls.empty() && options_.tls != "false");
+  if (!connection && options_.tls == "preferred" && connection.error().code == EPROTO) connection = open(false);
+  if (!connection) return fail(std::move(connection.error()));
+  auto& session = **connection;
+  ZEST_TRY(session.define("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"));
+  ZEST_TRY(session.define(
+      "SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',autocommit=1,innodb_lock_wait_timeout=10"));
+  for (const auto& setting : options_.settings) ZEST_TRY(session.define(setting));
+  return std::move(*connection);
+}
+
+// EPROTO, and no use in trying again: the server does not speak TLS as wanted.
+Result<std::unique_ptr<MysqlConnection>> MysqlDriver::open(bool tls) const {
   MYSQL* db = mysql_init(nullptr);
   if (!db) return fail(ENOMEM);
   auto connection = std::make_unique<MysqlConnection>(db);
@@ -214,21 +231,19 @@ Result<std::unique_ptr<Connection>> MysqlDriver::connect(bool) {
   mysql_options(db, MYSQL_OPT_READ_TIMEOUT, &options_.read_timeout_s);
   mysql_options(db, MYSQL_OPT_WRITE_TIMEOUT, &options_.write_timeout_s);
   mysql_options(db, MYSQL_SET_CHARSET_NAME, "utf8mb4");
-  const my_bool enforce = options_.tls == "true" || options_.tls == "skip-verify", verify = options_.tls == "true";
-  if (enforce) mysql_options(db, MYSQL_OPT_SSL_ENFORCE, &enforce);
-  if (enforce) mysql_options(db, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &verify);
+  const my_bool enforce = tls, verify = options_.tls == "true";
+  if (tls) mysql_options(db, MYSQL_OPT_SSL_ENFORCE, &enforce);
+  if (tls) mysql_options(db, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &verify);
   const char* host = options_.socket.empty() ? options_.host.c_str() : nullptr;
   const char* socket = options_.socket.empty() ? nullptr : options_.socket.c_str();
   // "localhost" would mean the default socket to the library, whatever the port.
   if (host && options_.host == "localhost") host = "127.0.0.1";
-  if (!mysql_real_connect(db, host, options_.user.c_str(), options_.password.c_str(), options_.database.c_str(),
-                          options_.port, socket, CLIENT_MULTI_STATEMENTS | CLIENT_MULTI_RESULTS | CLIENT_FOUND_ROWS))
-    return fail(classify(mysql_errno(db), fmt::format("MySQL: {} ({})", mysql_error(db), mysql_errno(db))));
-  ZEST_TRY(connection->define("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"));
-  ZEST_TRY(connection->define(
-      "SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',autocommit=1,innodb_lock_wait_timeout=10"));
-  for (const auto& setting : options_.settings) ZEST_TRY(connection->define(setting));
-  return connection;
+  if (mysql_real_connect(db, host, options_.user.c_str(), options_.password.c_str(), options_.database.c_str(),
+                         options_.port, socket, CLIENT_MULTI_STATEMENTS | CLIENT_MULTI_RESULTS | CLIENT_FOUND_ROWS))
+    return connection;
+  auto text = fmt::format("MySQL: {} ({})", mysql_error(db), mysql_errno(db));
+  if (mysql_errno(db) == kCrTls) return fail(EPROTO, std::move(text));
+  return fail(classify(mysql_errno(db), std::move(text)));
 }
 
 // "tcp(host:port)", "(host:port)", "unix(/path)".

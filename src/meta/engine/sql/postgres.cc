@@ -6,6 +6,7 @@
 #include <libpq-fe.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <cstring>
 #include <set>
 
@@ -266,45 +267,34 @@ class PgDriver : public Driver {
   std::string uri;  // with the parameters that libpq knows
   std::string password;
   std::vector<std::string> settings;  // SET statements
-  int64_t connect_timeout_ms = 10'000;
 };
 
-Result<void> finish_connecting(PGconn* db, int64_t timeout_ms) {
-  const int64_t until = system_clock().monotonic_ms() + timeout_ms;
-  for (auto state = PGRES_POLLING_WRITING;; state = PQconnectPoll(db)) {
-    if (state == PGRES_POLLING_OK) return {};
-    if (state == PGRES_POLLING_FAILED) {
-      std::string text = PQerrorMessage(db);
-      while (!text.empty() && text.back() == '\n') text.pop_back();
-      const bool refused = PQconnectionNeedsPassword(db) || PQconnectionUsedPassword(db) ||
-                           text.find("does not exist") != std::string::npos || text.find("pg_hba") != std::string::npos;
-      // A wrong password does not become right by waiting.
-      bool final = refused && text.find("starting up") == std::string::npos &&
-                   text.find("shutting down") == std::string::npos && text.find("too many") == std::string::npos &&
-                   text.find("Connection refused") == std::string::npos;
-      return fail(final ? EACCES : EIO, final ? Fault::kPlain : Fault::kUnavailable,
-                  "PostgreSQL: " + mask_secrets(text));
-    }
-    struct pollfd fd {
-      PQsocket(db), static_cast<short>(state == PGRES_POLLING_READING ? POLLIN : POLLOUT), 0
-    };
-    int64_t left = until - system_clock().monotonic_ms();
-    if (left <= 0 || ::poll(&fd, 1, static_cast<int>(left)) == 0)
-      return fail(ETIMEDOUT, Fault::kUnavailable, "PostgreSQL: no answer to the connection attempt");
-  }
+bool mentions(std::string_view text, std::initializer_list<std::string_view> words) {
+  return std::any_of(words.begin(), words.end(), [&](auto word) { return text.find(word) != text.npos; });
+}
+
+// Why there is no connection; a wrong password does not become right by waiting, nor does a certificate.
+Error connect_error(PGconn* db) {
+  std::string text = PQerrorMessage(db);
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  const bool refused = PQconnectionNeedsPassword(db) || PQconnectionUsedPassword(db) ||
+                       mentions(text, {"does not exist", "pg_hba", "certificate", "does not support SSL"});
+  const bool final = refused && !mentions(text, {"starting up", "shutting down", "too many", "Connection refused",
+                                                 "not yet accepting", "timeout expired", "read-only"});
+  return {final ? EACCES : EIO, final ? Fault::kPlain : Fault::kUnavailable, "PostgreSQL: " + mask_secrets(text)};
 }
 
 Result<std::unique_ptr<Connection>> PgDriver::connect(bool) {
-  std::vector<const char*> keys{"dbname", "client_encoding", "application_name", "keepalives_idle", "tcp_user_timeout"},
-      values{uri.c_str(), "UTF8", "zestfs", "30", "60000"};
+  // Of a URL that names several servers each gets the time; what the URL says goes before what stands in front of it.
+  std::vector<const char*> keys{"connect_timeout",  "dbname",          "client_encoding",
+                                "application_name", "keepalives_idle", "tcp_user_timeout"},
+      values{"10", uri.c_str(), "UTF8", "zestfs", "30", "60000"};
   if (!password.empty()) keys.push_back("password"), values.push_back(password.c_str());
   keys.push_back(nullptr), values.push_back(nullptr);
-  PGconn* db = PQconnectStartParams(keys.data(), values.data(), 1);
+  PGconn* db = PQconnectdbParams(keys.data(), values.data(), 1);
   if (!db) return fail(ENOMEM);
   auto connection = std::make_unique<PgConnection>(db);
-  if (PQstatus(db) == CONNECTION_BAD)
-    return fail(EIO, Fault::kUnavailable, "PostgreSQL: " + mask_secrets(PQerrorMessage(db)));
-  ZEST_TRY(finish_connecting(db, connect_timeout_ms));
+  if (PQstatus(db) != CONNECTION_OK) return fail(connect_error(db));
   ZEST_TRY(connection->start());
   for (const auto& setting : settings) ZEST_TRY(connection->define(setting));
   return connection;
@@ -358,10 +348,6 @@ Result<std::unique_ptr<Engine>> open_postgres(const std::string& rest, const Eng
   for (const auto& [key, value] : query) {
     if (known_to_libpq(key)) {
       driver->uri += std::exchange(mark, '&') + key + "=" + percent_encode(value);
-      if (key == "connect_timeout") {
-        if (auto seconds = parse_uint(value); seconds && *seconds > 0)
-          driver->connect_timeout_ms = static_cast<int64_t>(*seconds) * 1000;
-      }
       continue;
     }
     if (key == "search_path" && value.find(',') != std::string::npos)
