@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <stdexcept>
+#include <utility>
 
 namespace zest::testing_servers {
 namespace {
@@ -64,6 +65,7 @@ void Proxy::pass(int client) {
   auto address = address_of(target_);
   bool open = ::connect(server, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
   char buffer[65536];
+  bool asked = false;
   while (open && !stop_) {
     struct pollfd fds[2]{{client, POLLIN, 0}, {server, POLLIN, 0}};
     if (::poll(fds, 2, 50) <= 0) continue;
@@ -74,7 +76,10 @@ void Proxy::pass(int client) {
         open = false;
         break;
       }
-      if (i == 1) {
+      if (i == 0) {
+        asked = true;
+      } else {
+        if (std::exchange(asked, false)) trips_++;
         if (lose_.exchange(false)) open = false;
         if (delay_ms_ > 0) std::this_thread::sleep_for(std::chrono::milliseconds(delay_ms_));
       }

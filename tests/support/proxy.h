@@ -1,7 +1,8 @@
-// A unix socket that passes everything on to another, and loses connections when told to.
+// A unix socket that passes everything on to another, counts round trips, and loses connections when told to.
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <string>
 #include <thread>
 #include <vector>
@@ -19,6 +20,8 @@ class Proxy {
   bool lost_one() const { return !lose_; }
   // Each answer waits so long.
   void delay_ms(int ms) { delay_ms_ = ms; }
+  // Answers that began after a request, on all connections together.
+  uint64_t trips() const { return trips_; }
 
  private:
   void accept_all();
@@ -27,6 +30,7 @@ class Proxy {
   int listener_ = -1;
   std::atomic<bool> lose_ = false, stop_ = false;
   std::atomic<int> delay_ms_ = 0;
+  std::atomic<uint64_t> trips_ = 0;
   std::vector<std::thread> threads_;
   std::thread acceptor_;
 };

@@ -23,6 +23,8 @@ class SqlEngine : public Engine {
   int64_t absent_ref() const override { return 0; }
   Result<void> ping() override;
   Result<void> sync() override { return database_.driver().sync(); }
+  // To read from a file costs less than to compare.
+  Recent* recent() override { return database_.dialect() == Dialect::kSqlite ? nullptr : &recent_; }
 
  private:
   using Each = std::function<bool(const Key&, const Value&)>;
@@ -33,6 +35,7 @@ class SqlEngine : public Engine {
 
   Database database_;
   EngineInfo info_;
+  Recent recent_;
 };
 
 // key=value&key=value, percent-decoded.

@@ -122,6 +122,11 @@ Result<std::vector<Value>> SqlTxn::fetch(std::span<const Want> wants, std::vecto
   return values;
 }
 
+bool SqlTxn::assume(std::span<const std::pair<Key, Value>> records) {
+  for (const auto& [key, value] : records) read_.try_emplace(key, value);
+  return true;
+}
+
 Result<void> SqlTxn::fit_schema(std::span<const Change> changes) {
   ZEST_ASSIGN(texts_, database_.texts());
   if (!texts_->schema.volume) return fail(ENOENT, "the database has no tables of a volume");

@@ -35,6 +35,7 @@ class SqlTxn : public EngineTxn {
       : database_(database), write_(write), hold_(std::move(hold)) {}
 
   Result<std::vector<Value>> fetch(std::span<const Want> wants, std::vector<std::pair<Key, Value>>& followed) override;
+  bool assume(std::span<const std::pair<Key, Value>> records) override;
   Result<CommitResult> commit(std::span<const Change> changes) override;
 
  private:
