@@ -4,81 +4,42 @@
 bench.py [--quick] [--meta sqlite|redis|postgres|mariadb] [--delay MS] [--only meta|data] [--peers zestfs,reference,local] [--json FILE]
 
 Each figure is taken on a fresh volume with its objects in a local folder. CPU is that of the client's processes (user and system);
-server CPU is the database's. Times are wall clock of the calling program, so they hold the kernel's share, too.
+server CPU is the database's. Times are wall clock of the calling program, so they hold the kernel's share, too. Round trips are
+those to the database, counted on the wire in a run of their own, one thread.
 """
 import argparse
 import contextlib
 import json
 import os
 import random
-import re
-import socket
 import subprocess
 import sys
-import threading
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "tests", "lib"))
+import servers
 import zest
-from measure import MiB, cpu_seconds, create, drop_caches, each, in_processes, measure, memory, read_file
+from measure import MiB, create, drop_caches, each, in_processes, measure, memory, read_file
+from proxy import Proxy
 
-class Delay:
-    """A proxy that holds each byte back for a while, both ways: a distant database."""
-
-    def __init__(self, target, ms):
-        self.target, self.seconds = target, ms / 1000
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            client, _ = self.listener.accept()
-            server = socket.create_connection(self.target)
-            for a, b in ((client, server), (server, client)):
-                a.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                threading.Thread(target=self.pump, args=(a, b), daemon=True).start()
-
-    def pump(self, source, sink):
-        import queue
-        waiting = queue.Queue()
-
-        def send():
-            while True:
-                due, data = waiting.get()
-                time.sleep(max(0, due - time.monotonic()))
-                try:
-                    sink.sendall(data) if data else sink.shutdown(socket.SHUT_WR)
-                except OSError:
-                    return
-                if not data:
-                    return
-        threading.Thread(target=send, daemon=True).start()
-        while True:
-            try:
-                data = source.recv(1 << 16)
-            except OSError:
-                data = b""
-            waiting.put((time.monotonic() + self.seconds / 2, data))
-            if not data:
-                return
+DATABASES = {"redis": servers.Redis, "postgres": servers.Postgres, "mariadb": servers.Mariadb}
+COUNTED = 60  # operations of a kind in the run that counts round trips
 
 
 class Target:
-    """Something to measure: a mount, or a plain folder."""
+    """Something to measure: a mount, or a plain folder. counted: its database is behind a proxy, if it is a server."""
 
-    def __init__(self, kind, options):
-        self.kind, self.options, self.server, self.mount = kind, options, None, None
+    def __init__(self, kind, options, counted=False):
+        self.kind, self.server, self.mount, self.proxy = kind, None, None, None
         if kind == "local":
             self.point = zest.temp_dir("bench-local")
             return
         meta = None
         if options.meta != "sqlite":
-            start = {"redis": zest.redis_server, "postgres": zest.postgres_server, "mariadb": zest.mariadb_server}[options.meta]
-            meta, self.server = start()
-            if options.delay:
-                match = re.search(r"127\.0\.0\.1:(\d+)", meta)
-                meta = meta.replace(match.group(0), f"127.0.0.1:{Delay(('127.0.0.1', int(match.group(1))), options.delay).port}")
+            self.server = DATABASES[options.meta]()
+            meta = self.server.url
+            if options.delay or counted:
+                self.proxy = Proxy(self.server.address, options.delay)
+                meta = self.server.through(self.proxy)
         self.volume = zest.Volume("--trash-days", "0", meta=meta)
         self.binary = zest.tool("juicefs") if kind == "reference" else zest.ZESTFS
         self.start()
@@ -93,9 +54,10 @@ class Target:
     def server_pids(self):
         if not self.server:
             return []
-        out = [self.server.pid]
+        pid = self.server.process.pid
+        out = [pid]
         with contextlib.suppress(OSError):
-            out += [int(p) for p in open(f"/proc/{self.server.pid}/task/{self.server.pid}/children").read().split()]
+            out += [int(p) for p in open(f"/proc/{pid}/task/{pid}/children").read().split()]
         return out
 
     def cold(self):
@@ -110,39 +72,52 @@ class Target:
     def close(self):
         if self.mount:
             self.mount.umount()
+        if self.proxy:
+            self.proxy.close()
+        if self.server:
+            self.server.kill()
 
 
-def metadata(target, options):
-    results, base = [], target.point
-    many = 1000 if options.quick else 5000
-    if options.delay >= 10:
-        many //= 10
-    for threads in (1, 8):
-        folder, per = f"{base}/m{threads}", many // threads
+def metadata(target, take, many, all_threads=(1, 8)):
+    """Operations on names and small files; take(name, count, work) does the work and notes what it took."""
+    for threads in all_threads:
+        folder, per = f"{target.point}/m{threads}", many // threads
         count = per * threads
         os.mkdir(folder)
         tag = f" x{threads}"
 
         def all_of(function, *arguments):
             return lambda: in_processes(threads, function, folder, per, *arguments)
-        measure(target, "create+close" + tag, count, all_of(create, b""), results)
-        measure(target, "stat warm" + tag, count, all_of(each, os.stat), results)
-        if target.mount:
-            target.cold()
-            base = target.point
-        measure(target, "stat cold" + tag, count, all_of(each, os.stat), results)
-        measure(target, "rename" + tag, count, all_of(each, lambda p: os.rename(p, p + "r")), results)
-        measure(target, "list" + tag, count, lambda: os.listdir(folder), results)
-        measure(target, "unlink" + tag, count, all_of(each, lambda p: os.unlink(p + "r")), results)
-        measure(target, "mkdir+rmdir" + tag, count, all_of(each, lambda p: (os.mkdir(p), os.rmdir(p))), results)
-        measure(target, "create 4K+close" + tag, count, all_of(create, b"x" * 4096), results)
-        measure(target, "open+read 4K+close" + tag, count, all_of(each, read_file), results)
+        take("create+close" + tag, count, all_of(create, b""))
+        take("stat warm" + tag, count, all_of(each, os.stat))
+        target.cold()
+        take("stat cold" + tag, count, all_of(each, os.stat))
+        take("rename" + tag, count, all_of(each, lambda p: os.rename(p, p + "r")))
+        take("list" + tag, count, lambda: os.listdir(folder))
+        take("unlink" + tag, count, all_of(each, lambda p: os.unlink(p + "r")))
+        take("mkdir+rmdir" + tag, count, all_of(each, lambda p: (os.mkdir(p), os.rmdir(p))))
+        take("create 4K+close" + tag, count, all_of(create, b"x" * 4096))
+        take("open+read 4K+close" + tag, count, all_of(each, read_file))
         if threads == 1:
             log = os.open(f"{folder}/log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
             appends = count // 5
-            measure(target, "append 100 B+fsync", appends, lambda: [(os.write(log, b"y" * 100), os.fsync(log)) for _ in range(appends)], results)
+            take("append 100 B+fsync", appends, lambda: [(os.write(log, b"y" * 100), os.fsync(log)) for _ in range(appends)])
             os.close(log)
-    return results
+
+
+def round_trips(kind, options):
+    """How often each operation goes to the database; nothing where there is no server."""
+    if kind == "local" or options.meta == "sqlite":
+        return {}
+    trips, target = {}, Target(kind, options, counted=True)
+
+    def take(name, count, work):
+        before = target.proxy.trips()
+        work()
+        trips[name] = (target.proxy.trips() - before) / count
+    metadata(target, take, COUNTED, (1,))
+    target.close()
+    return trips
 
 
 def content(target, options):
@@ -185,13 +160,19 @@ def content(target, options):
 
 
 def run(kind, options):
+    trips = round_trips(kind, options) if options.only != "data" else {}
     target = Target(kind, options)
-    out = {"kind": kind, "idle_rss": memory(target.pids(), "RssAnon")}
-    out["results"] = []
+    out = {"kind": kind, "idle_rss": memory(target.pids(), "RssAnon"), "results": []}
     if options.only != "data":
-        out["results"] += metadata(target, options)
+        many = 1000 if options.quick else 5000
+        if options.delay:
+            many //= 10 if options.delay >= 10 else 2
+        metadata(target, lambda name, count, work: measure(target, name, count, work, out["results"]), many)
     if options.only != "meta":
         out["results"] += content(target, options)
+    for row in out["results"]:
+        if row["name"] in trips:
+            row["trips"] = trips[row["name"]]
     out["peak_rss"] = memory(target.pids(), "VmHWM")
     target.close()
     return out
@@ -199,7 +180,7 @@ def run(kind, options):
 
 def show(outs):
     names = [r["name"] for r in outs[0]["results"]]
-    print(f"{'':30}" + "".join(f"{o['kind']:>30}" for o in outs))
+    print(f"{'':30}" + "".join(f"{o['kind']:>36}" for o in outs))
     for name in names:
         line = f"{name:30}"
         for out in outs:
@@ -207,8 +188,10 @@ def show(outs):
             cpu = f"{row['cpu_us']:.0f} us" if "cpu_us" in row else f"{row['cpu_s_per_GiB']:.2f} s/GiB"
             if row.get("server_us"):
                 cpu += f" +{row['server_us']:.0f}"
-            line += f"{row['rate']:>12,.0f} {row['unit']:6}{cpu:>11}"
+            trips = f"{row['trips']:.1f} t" if "trips" in row else ""
+            line += f"{row['rate']:>12,.0f} {row['unit']:6}{cpu:>11}{trips:>6}"
         print(line)
+    print("CPU: of the client + of the database, for one operation; t: round trips to the database")
     for out in outs:
         if out["kind"] != "local":
             print(f"{out['kind']}: idle memory {out['idle_rss'] / MiB:.1f} MiB, peak {out['peak_rss'] / MiB:.0f} MiB")
