@@ -7,6 +7,7 @@
 #include "cli/mount_options.h"
 #include "data/data.h"
 #include "meta/api.h"
+#include "object/replaceable.h"
 #include "volume/format.h"
 
 namespace zest::cli {
@@ -16,10 +17,15 @@ struct Client {
   Format format;  // as stored
   std::unique_ptr<meta::Meta> meta;
   std::unique_ptr<data::Data> data;
+  object::Replaceable* storage = nullptr;  // owned by `data`
 };
 
 // Opens the metadata, the storage with what the settings override, and the data on them. There is no session yet.
 Result<Client> open_client(const MountSettings& settings);
+
+// The settings of the volume were changed while it is in use: another storage takes the place of the one that was used
+// with `in_use`, which becomes `now`. One that cannot be opened is told in the log, and the old one stays.
+void follow_format(const MountSettings& settings, Format& in_use, const Format& now, object::Replaceable& storage);
 
 // Closes the session, if there is one, and the data; the first error.
 Result<void> close_client(Client& client);

@@ -98,6 +98,7 @@ class Service {
   Format format_;
   std::unique_ptr<meta::Meta> meta_;
   std::unique_ptr<data::Data> data_;
+  object::Replaceable* storage_ = nullptr;
   std::unique_ptr<fs::FileSystem> fs_;
   std::unique_ptr<Backup> backup_;
   std::optional<MountMetrics> metrics_;
@@ -110,6 +111,7 @@ Result<void> Service::open() {
   format_ = std::move(client.format);
   meta_ = std::move(client.meta);
   data_ = std::move(client.data);
+  storage_ = client.storage;
   listen_to_events();
   ZEST_TRY(meta_->start_session(session_info(settings_)));
   if (meta_->session_id() != 0) log_info(fmt::format("Session {}", meta_->session_id()));
@@ -122,6 +124,9 @@ void Service::listen_to_events() {
     log_error(why);
     must_exit = true;
     kill(getpid(), SIGTERM);
+  };
+  events.format_changed = [this, in_use = format_](const Format& now) mutable {
+    follow_format(settings_, in_use, now, *storage_);
   };
   events.inode_changed = [this](Ino ino, bool data) {
     if (data) data_->invalidate(ino, 0, kMaxFileSize);

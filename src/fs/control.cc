@@ -67,12 +67,13 @@ std::string cache_reply(FileSystem& fs, const Context& context, ByteReader in, J
   if (!in.ok() || action > 2) return code_reply(EINVAL);
   auto what = static_cast<data::Data::CacheAction>(action);
   if (!background) return json_reply(cache_json(fs, context, paths, threads, what, progress));
-  fs.run_in_background([&fs, caller = Context(context), threads, what,
-                        text = std::string(paths)](const std::atomic<bool>& stop) mutable {
+  auto started = fs.run_in_background([&fs, caller = Context(context), threads, what,
+                                       text = std::string(paths)](const std::atomic<bool>& stop) mutable {
     caller.cancelled = &stop;
     JobProgress unseen;
     (void)cache_json(fs, caller, text, threads, what, unseen);
   });
+  if (!started) return code_reply(code_of(started));
   return json_reply(empty_cache_json());
 }
 

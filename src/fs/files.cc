@@ -1,6 +1,7 @@
 // Open files: reading, writing, and when what is written becomes durable.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <shared_mutex>
 
@@ -286,6 +287,31 @@ Result<uint64_t> FileSystem::do_copy(const Context& context, Ino in, uint64_t fh
     changes_->inode(out);
   }
   return copied->bytes;
+}
+
+Result<uint64_t> FileSystem::lseek(const Context& context, Ino ino, uint64_t fh, uint64_t offset, int whence) {
+  Op op(*this, context, Method::kLseek);
+  auto result = do_lseek(context, ino, fh, offset, whence);
+  op.end(code_of(result), [&] { return fmt::format("({},{},{}): {}", raw(ino), offset, whence, result.value_or(0)); });
+  return result;
+}
+
+Result<uint64_t> FileSystem::do_lseek(const Context& context, Ino ino, uint64_t fh, uint64_t offset, int whence) {
+  auto handle = handles_->find(fh, ino);
+  if (!handle || !handle->inode) return fail(EBADF);
+  if (whence != SEEK_DATA && whence != SEEK_HOLE) return fail(EINVAL);
+  auto& open = *handle->inode;
+  SharedHold hold(open.lock);
+  ZEST_TRY(hold.take(context));
+  ZEST_TRY(data_.flush(ino, context.cancelled));
+  const uint64_t length = open.length.load(std::memory_order_acquire);
+  if (offset >= length) return fail(ENXIO);
+  return meta_.seek(ino, offset, length, whence == SEEK_HOLE);
+}
+
+bool FileSystem::has_writers(Ino ino) const {
+  auto open = handles_->inode(ino);
+  return open && open->writers > 0;
 }
 
 }  // namespace zest::fs

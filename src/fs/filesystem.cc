@@ -28,8 +28,16 @@ std::string describe(const Change& change) {
   return out;
 }
 
+constexpr size_t kMaxBackground = 32;  // jobs
 constexpr uint32_t kMetaBits = meta::kSetMode | meta::kSetUid | meta::kSetGid | meta::kSetAtime | meta::kSetMtime |
                                meta::kSetAtimeNow | meta::kSetMtimeNow;
+
+// The times that the commit of what is buffered will store.
+void show_written(Attr& attr, Time mtime) {
+  if (mtime == attr.mtime) return;
+  attr.mtime = mtime;
+  attr.ctime = std::max(attr.ctime, mtime);
+}
 
 }  // namespace
 
@@ -51,12 +59,24 @@ FileSystem::FileSystem(meta::Meta& meta, data::Data& data, const Clock& clock, O
 
 FileSystem::~FileSystem() {
   stop_ = true;
-  for (auto& thread : background_) thread.join();
+  for (auto& job : background_) job.thread.join();
 }
 
-void FileSystem::run_in_background(std::function<void(const std::atomic<bool>& stop)> job) {
+Result<void> FileSystem::run_in_background(std::function<void(const std::atomic<bool>& stop)> job) {
   std::lock_guard lock(background_mutex_);
-  background_.emplace_back([this, job = std::move(job)] { job(stop_); });
+  std::erase_if(background_, [](Job& one) {
+    if (!*one.ended) return false;
+    one.thread.join();
+    return true;
+  });
+  if (background_.size() >= kMaxBackground) return fail(EAGAIN);
+  auto ended = std::make_shared<std::atomic<bool>>(false);
+  background_.push_back({std::thread([this, ended, job = std::move(job)] {
+                           job(stop_);
+                           *ended = true;
+                         }),
+                         ended});
+  return {};
 }
 
 size_t FileSystem::open_inodes() const { return handles_->inodes(); }
@@ -82,8 +102,7 @@ Result<Attr> FileSystem::read_raw_attr(const Context& context, Ino ino, OpenInod
     auto attr = meta_.getattr(context, ino);
     if (!attr || !attr->is_file()) return attr;
     buffered = std::max(buffered, data_.length(ino, 0));
-    Time mtime = data_.mtime(ino, attr->mtime);
-    if (mtime > attr->mtime) attr->mtime = mtime, attr->ctime = std::max(attr->ctime, mtime);
+    show_written(*attr, data_.mtime(ino, attr->mtime));
 
     std::unique_lock lock(open->mutex);
     if (open->changes.load(std::memory_order_acquire) != seen) {
@@ -115,8 +134,7 @@ void FileSystem::correct(Ino ino, Attr& attr) {
   correct_links(ino, attr, open.get());
   if (!open || !attr.is_file()) return;
   attr.length = std::max(attr.length, data_.length(ino, 0));
-  Time mtime = data_.mtime(ino, attr.mtime);
-  if (mtime > attr.mtime) attr.mtime = mtime, attr.ctime = std::max(attr.ctime, mtime);
+  show_written(attr, data_.mtime(ino, attr.mtime));
 }
 
 void FileSystem::wrote(OpenInode& open, uint64_t end) {

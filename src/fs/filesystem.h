@@ -153,6 +153,11 @@ class FileSystem {
   Result<uint64_t> copy_file_range(const Context&, Ino in, uint64_t fh_in, uint64_t off_in, Ino out, uint64_t fh_out,
                                    uint64_t off_out, uint64_t size, uint32_t flags);
 
+  // SEEK_DATA and SEEK_HOLE; ENXIO at the end of the file and behind it, or when no data follows.
+  Result<uint64_t> lseek(const Context&, Ino ino, uint64_t fh, uint64_t offset, int whence);
+  // Somebody may be writing to the file: a client's cache may hold pages that were not written yet.
+  bool has_writers(Ino ino) const;
+
   // --- directories ---
   Result<uint64_t> opendir(const Context&, Ino ino);
   // Calls `add` for the entries from `offset` on, until it gives false (that one was not taken) or the end.
@@ -182,7 +187,8 @@ class FileSystem {
   // Writes everything that is buffered.
   Result<void> flush_all();
   // Runs a long job on a thread of its own; it must end soon once `stop` is true. Waited for on destruction.
-  void run_in_background(std::function<void(const std::atomic<bool>& stop)> job);
+  // EAGAIN when too many run: anybody may ask for them through .control.
+  Result<void> run_in_background(std::function<void(const std::atomic<bool>& stop)> job);
 
   meta::Meta& meta() { return meta_; }
   data::Data& data() { return data_; }
@@ -221,6 +227,7 @@ class FileSystem {
   // 0, or what a new (EEXIST) or changed (EPERM) name of this kind gives when it is reserved or too long.
   int check_reserved(Ino parent, std::string_view name, int code) const;
   int check_xattr(std::string_view name) const;
+  Result<uint64_t> do_lseek(const Context&, Ino ino, uint64_t fh, uint64_t offset, int whence);
 
   // Attributes from the database, corrected by what is buffered here, and with the link count outside the trash.
   Result<Attr> read_attr(const Context&, Ino ino);
@@ -248,7 +255,11 @@ class FileSystem {
   std::atomic<bool> stop_{false};
   mutable std::mutex background_mutex_;  // of the next two
   std::vector<std::function<void(Metrics&)>> metric_sources_;
-  std::vector<std::thread> background_;
+  struct Job {
+    std::thread thread;
+    std::shared_ptr<std::atomic<bool>> ended;
+  };
+  std::vector<Job> background_;
 };
 
 }  // namespace zest::fs

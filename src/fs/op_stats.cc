@@ -11,6 +11,7 @@ constexpr const char* kNames[kMethods] = {
     "readdir",   "releasedir",      "read",     "write",    "release",   "flush",       "fsync",
     "fallocate", "copy_file_range", "setxattr", "getxattr", "listxattr", "removexattr", "statfs",
     "getlk",     "setlk",           "flock",    "ioctl",    "access",    "tmpfile",
+    "lseek",
 };
 
 }  // namespace

@@ -50,8 +50,9 @@ enum class Method : uint8_t {
   kIoctl,
   kAccess,
   kTmpfile,
+  kLseek,
 };
-constexpr size_t kMethods = 34;
+constexpr size_t kMethods = 35;
 const char* name_of(Method method);
 
 // Counting is for the thread that runs the operation and takes no lock; sums() is for whoever wants to show it.

@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 #include <linux/fs.h>
 
+#include <algorithm>
+
 #include "fs/changes.h"
 #include "fs/filesystem.h"
 #include "fs/handles.h"
@@ -14,14 +16,27 @@ namespace {
 constexpr std::string_view kAccessAcl = "system.posix_acl_access", kDefaultAcl = "system.posix_acl_default";
 constexpr uint32_t kSecureRemove = 0x1;  // chattr +s: what is removed skips the trash
 
+constexpr std::string_view kTrusted = "trusted.";
+
 bool is_acl(std::string_view name) { return name == kAccessAcl || name == kDefaultAcl; }
+
+// Linux knows attributes by the namespace that their name begins with (xattr(7)).
+bool in_a_namespace(std::string_view name) {
+  for (std::string_view prefix : {std::string_view("user."), std::string_view("security."), kTrusted})
+    if (name.starts_with(prefix)) return true;
+  return is_acl(name);
+}
+
+bool is_bare_namespace(std::string_view name) {
+  return in_a_namespace(name) && name.ends_with('.') && std::ranges::count(name, '.') == 1;
+}
 
 }  // namespace
 
 // 0 when the name may be used on this mount; ENOTSUP when it is turned off, ENODATA being what reading it gives then.
 int FileSystem::check_xattr(std::string_view name) const {
   if (name.size() > kMaxXattrName) return ERANGE;
-  if (name.empty()) return EINVAL;
+  if (name.empty() || is_bare_namespace(name)) return EINVAL;
   if (name == "security.capability" && !options_.enable_cap) return ENOTSUP;
   if (name == "security.selinux" && !options_.enable_selinux) return ENOTSUP;
   if (is_acl(name) && !acl_) return ENOTSUP;
@@ -41,6 +56,7 @@ Result<void> FileSystem::do_setxattr(const Context& context, Ino ino, std::strin
   if (is_special(ino)) return fail(EPERM);
   if (value.size() > kMaxXattrValue) return fail(ERANGE);
   if (int code = check_xattr(name)) return fail(code);
+  if (!in_a_namespace(name)) return fail(ENOTSUP);
   if (!is_acl(name)) return meta_.setxattr(context, ino, name, value, flags);
   ZEST_ASSIGN(auto rule, acl_from_xattr(value));
   auto result = meta_.set_acl(context, ino, name == kDefaultAcl, rule);
@@ -67,6 +83,8 @@ Result<std::string> FileSystem::do_getxattr(const Context& context, Ino ino, std
   } else {
     value = meta_.getxattr(context, ino, name);
   }
+  // Other clients may have stored names that this one would not.
+  if (!value && value.error().code == ENODATA && !in_a_namespace(name)) return fail(ENOTSUP);
   if (value && buffer > 0 && value->size() > buffer) return fail(ERANGE);
   return value;
 }
@@ -83,6 +101,7 @@ Result<std::string> FileSystem::do_listxattr(const Context& context, Ino ino, si
   ZEST_ASSIGN(auto names, meta_.listxattr(context, ino));
   std::string out;
   for (auto& name : names) {
+    if (name.starts_with(kTrusted) && context.uid != 0) continue;
     out += name;
     out.push_back('\0');
   }
@@ -100,7 +119,11 @@ Result<void> FileSystem::removexattr(const Context& context, Ino ino, std::strin
 Result<void> FileSystem::do_removexattr(const Context& context, Ino ino, std::string_view name) {
   if (is_special(ino)) return fail(EPERM);
   if (int code = check_xattr(name)) return fail(code);
-  if (!is_acl(name)) return meta_.removexattr(context, ino, name);
+  if (!is_acl(name)) {
+    auto removed = meta_.removexattr(context, ino, name);
+    if (!removed && removed.error().code == ENODATA && !in_a_namespace(name)) return fail(ENOTSUP);
+    return removed;
+  }
   auto result = meta_.set_acl(context, ino, name == kDefaultAcl, AclRule{});
   if (result) changes_->inode(ino);
   return result;

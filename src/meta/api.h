@@ -219,10 +219,13 @@ class Meta {
   bool is_open(Ino ino) const;
   Result<Attr> truncate(const Context&, Ino ino, uint64_t length, bool by_handle);                 // [2]
   Result<Attr> fallocate(const Context&, Ino ino, uint32_t mode, uint64_t offset, uint64_t size);  // [2]
-  Result<SliceId> new_slice_id();                                                                  // [0]
-  Result<ChunkView> read_chunk(Ino ino, ChunkIndex chunk);                                         // [1]
-  void forget_chunks(Ino ino, ChunkIndex first, ChunkIndex last);  // of both and all between
-  void forget_chunk(Ino ino, ChunkIndex chunk);                    // drop what is cached of it (section 7.6)
+  // SEEK_DATA, or SEEK_HOLE, from `offset` in a file of `length` bytes; data is counted in pages. ENXIO: no data
+  // follows.
+  Result<uint64_t> seek(Ino ino, uint64_t offset, uint64_t length, bool hole);  // [1 per chunk looked at]
+  Result<SliceId> new_slice_id();                                               // [0]
+  Result<ChunkView> read_chunk(Ino ino, ChunkIndex chunk);                      // [1]
+  void forget_chunks(Ino ino, ChunkIndex first, ChunkIndex last);               // of both and all between
+  void forget_chunk(Ino ino, ChunkIndex chunk);  // drop what is cached of it (section 7.6)
   // Appends slice records of one file in order, in one transaction: chunk, record, time of the data. Gives the
   // attributes. The slices are new; records of one call may share a slice, each then holds a reference to it.
   struct ChunkWrite {

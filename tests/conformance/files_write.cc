@@ -25,9 +25,24 @@ TEST_P(WriteFile, first_record_is_that_of_the_format) {
   EXPECT_EQ(hex(c.records(f, 0)), "000000000000000000000001000000060000000000000006");
   EXPECT_EQ(attr->length, 6u);
   EXPECT_EQ(attr->mtime, mtime);
-  EXPECT_GT(attr->ctime, mtime);
+  EXPECT_GT(attr->ctime, mtime) << "that of its creation";
   EXPECT_EQ(*attr, c.attr(f));
   EXPECT_EQ(c.refs(*id, 6), 1);
+}
+
+TEST_P(WriteFile, ctime_is_when_it_was_written) {
+  auto& c = client();
+  Ino f = c.file("f");
+  const Time written = c.state().clock.now();
+  c.state().clock.sleep_ms(3);
+  auto attr = c->write(f, std::vector{record(0, 0, c->new_slice_id().value(), 6, written)});
+  ASSERT_OK(attr);
+  EXPECT_EQ(attr->ctime, written) << "not when it was committed";
+  const Time chosen{written.sec + 1'000'000, 0};
+  attr = c->write(f, std::vector{record(0, 6, c->new_slice_id().value(), 6, chosen)});
+  ASSERT_OK(attr);
+  EXPECT_EQ(attr->mtime, chosen);
+  EXPECT_LT(attr->ctime, chosen);
 }
 
 TEST_P(WriteFile, several_records_at_once) {

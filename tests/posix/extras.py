@@ -38,6 +38,16 @@ def xattrs():
     os.setxattr(f + "d", "user.dir", b"d")
     assert os.getxattr(f + "d", "user.dir") == b"d"
     expect("ENODATA", os.getxattr, f, "security.capability")
+    # namespaces: unknown ones, a name without anything behind it, and who sees what is trusted
+    expect("EOPNOTSUPP", os.setxattr, f, "nothing.x", b"1")
+    expect("EOPNOTSUPP", os.getxattr, f, "nothing.x")
+    expect("EOPNOTSUPP", os.removexattr, f, "nothing.x")
+    expect("EINVAL", os.setxattr, f, "user.", b"1")
+    assert "trusted.t" not in as_user(ALICE, os.listxattr, f) and "user.big" in as_user(ALICE, os.listxattr, f)
+    expect("EPERM", as_user, ALICE, os.setxattr, f, "trusted.t", b"1")
+    before = os.stat(f).st_ctime_ns
+    os.setxattr(f, "user.one", b"3")
+    assert os.stat(f).st_ctime_ns > before
 
 
 def xattrs_turned_off():

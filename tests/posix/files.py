@@ -29,6 +29,47 @@ def sparse_files():
     os.close(fd)
 
 
+def holes_and_data():
+    d = main.dir("holes")
+    fd = os.open(f"{d}/f", os.O_CREAT | os.O_RDWR)
+    expect("ENXIO", os.lseek, fd, 0, os.SEEK_DATA)
+    expect("ENXIO", os.lseek, fd, 0, os.SEEK_HOLE)
+    os.ftruncate(fd, 1 << 45)  # 500,000 chunks without data
+    expect("ENXIO", os.lseek, fd, 0, os.SEEK_DATA)
+    os.pwrite(fd, b"x" * 10_000, 8192)
+    os.pwrite(fd, b"far", (1 << 44) + 5)
+    assert os.lseek(fd, 0, os.SEEK_DATA) == 8192 and os.lseek(fd, 0, os.SEEK_HOLE) == 0
+    assert os.lseek(fd, 9000, os.SEEK_DATA) == 9000 and os.lseek(fd, 9000, os.SEEK_HOLE) == 20_480
+    assert os.lseek(fd, 20_480, os.SEEK_DATA) == 1 << 44 and os.lseek(fd, 1 << 44, os.SEEK_HOLE) == (1 << 44) + 4096
+    expect("ENXIO", os.lseek, fd, (1 << 44) + 4096, os.SEEK_DATA)
+    fallocate(fd, 3, 8192, 8192)
+    assert os.lseek(fd, 0, os.SEEK_DATA) == 16_384
+    os.ftruncate(fd, 20_000)
+    assert os.lseek(fd, 16_384, os.SEEK_HOLE) == 20_000
+    # pages of a mapping that were not written back are data, too
+    os.ftruncate(fd, 10 * MIB)
+    with mmap.mmap(fd, 10 * MIB) as mapped:
+        mapped[5 * MIB:5 * MIB + 3] = b"new"
+        assert os.lseek(fd, MIB, os.SEEK_DATA) == 5 * MIB
+        assert os.pread(fd, 3, 5 * MIB) == b"new"
+    os.close(fd)
+
+
+def opened_again_without_a_name():
+    d = main.dir("reopen")
+    fd = os.open(f"{d}/f", os.O_CREAT | os.O_RDWR)
+    os.write(fd, b"data")
+    os.unlink(f"{d}/f")
+    again = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_APPEND)
+    os.write(again, b" and more")
+    assert os.pread(fd, 100, 0) == b"data and more" and os.fstat(again).st_nlink == 0
+    os.truncate(f"/proc/self/fd/{fd}", 4)
+    assert os.pread(again, 100, 0) == b"data"
+    os.chmod(f"/proc/self/fd/{fd}", 0o600)
+    expect("ENOENT", link_nameless, fd, f"{d}/back")
+    os.close(fd), os.close(again)
+
+
 def append():
     d = main.dir("append")
     first = os.open(f"{d}/f", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
@@ -288,16 +329,6 @@ def survives_a_remount():
     assert read_file(f"{d}/l") == data
 
 
-def seek_data_is_all():
-    d = main.dir("lseek")
-    fd = os.open(f"{d}/f", os.O_CREAT | os.O_RDWR)
-    os.pwrite(fd, b"x", 10_000)
-    assert os.lseek(fd, 0, os.SEEK_END) == 10_001
-    assert os.lseek(fd, 0, os.SEEK_HOLE) == 10_001 and os.lseek(fd, 5, os.SEEK_DATA) == 5
-    expect("ENXIO", os.lseek, fd, 10_001, os.SEEK_DATA)
-    os.close(fd)
-
-
 def dup_and_exec_keep_files():
     d = main.dir("dup")
     fd = os.open(f"{d}/f", os.O_CREAT | os.O_RDWR)
@@ -316,6 +347,6 @@ def unmount_leaves_all_clean():
     main.umount()
 
 
-zest.main([sparse_files, append, append_by_many, read_after_write, mapped_files, unlinked_open_files, nameless_files,
+zest.main([sparse_files, holes_and_data, opened_again_without_a_name, append, append_by_many, read_after_write, mapped_files, unlinked_open_files, nameless_files,
            copy_file_range, allocation, wrong_handles, truncate_on_open, truncate_during_writes, direct_io, big_file,
-           size_is_seen_at_once, survives_a_remount, seek_data_is_all, dup_and_exec_keep_files, unmount_leaves_all_clean])
+           size_is_seen_at_once, survives_a_remount, dup_and_exec_keep_files, unmount_leaves_all_clean])

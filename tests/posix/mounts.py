@@ -206,6 +206,35 @@ def through_mount_8():
     zest.zestfs("umount", point)
 
 
+def storage_changes_while_mounted():
+    volume = zest.Volume()
+    mount = volume.mount("--heartbeat", "1", "--cache-size", "0")
+    write_file(mount.path("old"), b"before")
+    moved = f"{volume.folder}/moved/"
+    shutil.copytree(volume.bucket, moved)
+    zest.zestfs("config", volume.meta, "--bucket", moved, "--yes")
+
+    def objects(top):
+        return {name for _, _, names in os.walk(top) for name in names}
+
+    def arrives():
+        write_file(mount.path("new"), os.urandom(100))
+        return objects(moved) - objects(volume.bucket)
+
+    zest.wait_until(arrives, "what is written lands in the new bucket")
+    shutil.rmtree(volume.bucket)
+    mount.umount()
+    mount.start()
+    assert read_file(mount.path("old")) == b"before" and len(read_file(mount.path("new"))) == 100
+    # settings that cannot be used leave the mount as it is
+    code = f"import sqlite3; c = sqlite3.connect('{volume.meta[10:]}'); " \
+           "c.execute(\"update jfs_setting set value = replace(value, '\\\"file\\\"', '\\\"nonsense\\\"')\"); c.commit()"
+    zest.run("python3", "-c", code)
+    zest.wait_until(lambda: "cannot be used" in mount.log_text(), "the log tells it")
+    assert read_file(mount.path("old")) == b"before"
+    mount.umount()
+
+
 def write_back_cache_of_the_kernel():
     volume = zest.Volume()
     mount = volume.mount("-o", "writeback_cache")
@@ -242,4 +271,4 @@ def two_mounts_see_each_other():
 
 
 zest.main([mounts_in_the_background, errors_are_told, read_only, subdirectory, stops_on_signals, busy_and_forced,
-           after_a_crash, as_a_plain_user, through_mount_8, write_back_cache_of_the_kernel, two_mounts_see_each_other])
+           after_a_crash, as_a_plain_user, through_mount_8, storage_changes_while_mounted, write_back_cache_of_the_kernel, two_mounts_see_each_other])

@@ -180,6 +180,15 @@ void copy_file_range(fuse_req_t req, fuse_ino_t in, off_t off_in, fuse_file_info
   if (!r.failed(copied)) r.written(*copied);
 }
 
+void lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, fuse_file_info* fi) {
+  Request r(req, Cancel::kLate);
+  // Pages of a mapping that the kernel has not written back would look like a hole: it writes them before it drops
+  // them.
+  if (r.fs().has_writers(node(ino))) fuse_lowlevel_notify_inval_inode(r.session().raw(), ino, 0, 0);
+  auto where = r.fs().lseek(r.context(), node(ino), fi->fh, static_cast<uint64_t>(offset), whence);
+  if (!r.failed(where)) r.position(*where);
+}
+
 void statfs(fuse_req_t req, fuse_ino_t ino) {
   Request r(req, Cancel::kNever);
   auto fs = r.fs().statfs(r.context(), ino == 0 ? kRootIno : node(ino));
@@ -376,6 +385,8 @@ fuse_lowlevel_ops operations(const Options& options) {
   ops.fallocate = fallocate, ops.copy_file_range = copy_file_range, ops.statfs = statfs;
   ops.opendir = opendir, ops.readdir = readdir, ops.readdirplus = readdirplus;
   ops.releasedir = releasedir, ops.fsyncdir = fsyncdir;
+  // Kernels with a cache of their own writes ask without writing it back first; they take whole files for data instead.
+  if (!options.writeback_cache) ops.lseek = lseek;
   ops.getlk = getlk, ops.setlk = setlk, ops.flock = flock;
   if (options.enable_xattr || options.posix_acl) {
     ops.setxattr = setxattr, ops.getxattr = getxattr;

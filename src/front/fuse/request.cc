@@ -149,6 +149,7 @@ void Request::created(const meta::EntryAttr& entry, fuse_file_info* fi) {
 void Request::opened(fuse_file_info* fi) { fuse_reply_open(finish(), fi); }
 void Request::bytes(const char* data, size_t size) { fuse_reply_buf(finish(), data, size); }
 void Request::written(size_t size) { fuse_reply_write(finish(), size); }
+void Request::position(uint64_t offset) { fuse_reply_lseek(finish(), static_cast<off_t>(offset)); }
 void Request::link_target(const std::string& target) { fuse_reply_readlink(finish(), target.c_str()); }
 void Request::xattr_size(size_t size) { fuse_reply_xattr(finish(), size); }
 void Request::statfs(const struct statvfs& st) { fuse_reply_statfs(finish(), &st); }

@@ -61,6 +61,7 @@ class Request {
   void opened(fuse_file_info* fi);
   void bytes(const char* data, size_t size);
   void written(size_t size);
+  void position(uint64_t offset);  // of lseek
   void link_target(const std::string& target);
   void xattr_size(size_t size);
   void statfs(const struct statvfs& st);

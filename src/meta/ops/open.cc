@@ -17,10 +17,12 @@ uint8_t wanted_access(uint32_t flags) {
   }
 }
 
-Result<void> check_open(State& state, Txn& txn, const Context& ctx, const Attr& attr, uint32_t flags) {
+Result<void> check_open(State& state, Txn& txn, const Context& ctx, Ino ino, const Attr& attr, uint32_t flags) {
   ZEST_TRY(check_access(state, txn, ctx, attr, wanted_access(flags)));
   bool writes = (flags & O_ACCMODE) != O_RDONLY;
-  if (writes && ((attr.flags & kFlagImmutable) || attr.in_trash())) return fail(EPERM);
+  if (writes && (attr.flags & kFlagImmutable)) return fail(EPERM);
+  // A file that went to the trash while open here is still the one that its users have: /proc/self/fd opens it again.
+  if (writes && attr.in_trash() && !state.open_files.is_open(ino)) return fail(EPERM);
   if ((attr.flags & kFlagAppend) && ((writes && !(flags & O_APPEND)) || (flags & O_TRUNC))) return fail(EPERM);
   return {};
 }
@@ -47,7 +49,7 @@ Result<Meta::Opened> Meta::open(const Context& ctx, Ino ino, uint32_t flags) {
       if (!found) return fail(ENOENT);
       attr = *found;
     }
-    return check_open(s, txn, ctx, attr, flags);
+    return check_open(s, txn, ctx, ino, attr, flags);
   }));
   Opened opened;
   opened.attr = attr;

@@ -44,18 +44,17 @@ void drop_set_ids(Update& update) {
 Result<void> change_owner(Update& update) {
   const Context& ctx = update.ctx;
   Attr& now = update.now;
+  update.any |= update.asks(kSetUid | kSetGid);  // as with the mode: ctime moves even to the same owner
   if (update.asks(kSetGid)) {
     if (!update.is_owner()) return fail(EPERM);
     if (update.want.gid != now.gid) {
       if (update.checked_user() && !ctx.in_group(update.want.gid)) return fail(EPERM);
       now.gid = update.want.gid;
-      update.any = true;
     }
   }
   if (update.asks(kSetUid) && update.want.uid != now.uid) {
     if (update.checked_user()) return fail(EPERM);
     now.uid = update.want.uid;
-    update.any = true;
   }
   return {};
 }

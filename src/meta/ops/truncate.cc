@@ -15,9 +15,10 @@ Result<Attr> Meta::truncate(const Context& ctx, Ino ino, uint64_t length, bool b
     if (!found) return fail(ENOENT);
     change = {*found, *found};
     if (!found->is_file() || (found->flags & (kFlagAppend | kFlagImmutable))) return fail(EPERM);
-    if (!by_handle && found->in_trash()) return fail(EPERM);
+    if (!by_handle && found->in_trash() && !s.open_files.is_open(ino)) return fail(EPERM);
     if (!by_handle) ZEST_TRY(check_access(s, txn, ctx, *found, kMayWrite));
-    if (found->length == length) return {};
+    // A handle's truncation, and O_TRUNC (which comes without one), move the times even when the length stays.
+    if (found->length == length && !by_handle && length > 0) return {};
     change.after.length = length;
     change.after.mtime = change.after.ctime = s.clock.now();
     ZEST_TRY(put_data_change(s, txn, ctx, ino, change));

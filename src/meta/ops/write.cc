@@ -63,7 +63,11 @@ Result<void> put_writes(State& state, Txn& txn, Ino ino, std::span<const Meta::C
     change.after.mtime = mtime;
   }
   if (records.empty()) return {};
-  change.after.ctime = state.clock.now();
+  // As on a local disk the file changed when it was written to: a later commit must not make it look touched again.
+  // Zeroes have no id by which settled() could know them: they go by the time of the commit.
+  const bool zeroes = std::ranges::all_of(writes, [](auto& write) { return raw(write.slice.id) == 0; });
+  const Time now = state.clock.now();  // an mtime that was chosen may lie behind it
+  change.after.ctime = zeroes ? now : std::max(change.after.ctime, std::min(change.after.mtime, now));
   ZEST_TRY(put_data_change(state, txn, Context{}, ino, change));
   for (auto& [chunk, list] : records) txn.append(ino, chunk, std::move(list));
   std::set<SliceId> held;  // small writes may share a slice: each further record is a further reference

@@ -12,12 +12,12 @@ Result<void> check_xattr_name(std::string_view name) {
   return {};
 }
 
-// May the attributes of this inode be changed?
-Result<void> check_changeable(Txn& txn, Ino ino) {
+// The inode, if its attributes may be changed.
+Result<Attr> changeable(Txn& txn, Ino ino) {
   ZEST_ASSIGN(auto attr, txn.attr(ino));
   if (!attr) return fail(ENOENT);
   if (attr->flags & (kFlagImmutable | kFlagAppend)) return fail(EPERM);
-  return {};
+  return *attr;
 }
 
 }  // namespace
@@ -33,11 +33,13 @@ Result<void> Meta::setxattr(const Context&, Ino ino, std::string_view name, std:
   if (flags != 0 && flags != kXattrCreate && flags != kXattrReplace) return fail(EINVAL);
   auto body = [&](Txn& txn) -> Result<void> {
     ZEST_TRY(txn.want({{Key::inode(ino)}, {Key::xattr(ino, name)}}));
-    ZEST_TRY(check_changeable(txn, ino));
+    ZEST_ASSIGN(Attr attr, changeable(txn, ino));
     ZEST_ASSIGN(auto old, txn.xattr(ino, name));
     if (flags == kXattrCreate && old) return fail(EEXIST);
     if (flags == kXattrReplace && !old) return fail(ENODATA);
     if (!old || *old != value) txn.put(Key::xattr(ino, name), std::string(value));
+    attr.ctime = s.clock.now();
+    txn.put_attr(ino, attr);
     return {};
   };
   auto settled = [&](Txn& txn) -> Result<bool> {
@@ -45,6 +47,7 @@ Result<void> Meta::setxattr(const Context&, Ino ino, std::string_view name, std:
     return now && *now == value;
   };
   ZEST_TRY(run_entries(s, {ino}, body, settled));
+  s.open_files.forget_attr(ino);
   return {};
 }
 
@@ -94,8 +97,10 @@ Result<void> Meta::removexattr(const Context&, Ino ino, std::string_view name) {
     ZEST_TRY(txn.want({{Key::inode(ino)}, {Key::xattr(ino, name)}}));
     ZEST_ASSIGN(auto old, txn.xattr(ino, name));
     if (!old) return fail(ENODATA);
-    ZEST_TRY(check_changeable(txn, ino));
+    ZEST_ASSIGN(Attr attr, changeable(txn, ino));
     txn.erase(Key::xattr(ino, name));
+    attr.ctime = s.clock.now();
+    txn.put_attr(ino, attr);
     return {};
   };
   auto settled = [&](Txn& txn) -> Result<bool> {
@@ -103,6 +108,7 @@ Result<void> Meta::removexattr(const Context&, Ino ino, std::string_view name) {
     return !now;
   };
   ZEST_TRY(run_entries(s, {ino}, body, settled));
+  s.open_files.forget_attr(ino);
   return {};
 }
 

@@ -382,7 +382,7 @@ std::optional<Key> parse_key(Table table, std::string_view key) {
     case Table::kPlockTable: return sized(1, 9) ? std::optional(Key::plocks(Ino{in.le64()})) : std::nullopt;
     case Table::kDetachedNodes: return sized(1, 9) ? std::optional(Key::detached(Ino{in.le64()})) : std::nullopt;
     case Table::kAcls: return sized(1, 5) ? std::optional(Key::acl(in.be32())) : std::nullopt;
-    case Table::kCounters: return Key::counter(key.substr(1));
+    case Table::kCounters: return key.empty() ? std::nullopt : std::optional(Key::counter(key.substr(1)));
   }
   return {};
 }
