@@ -16,6 +16,7 @@ class Decorator : public Storage {
 
   std::string describe() const override { return inner_->describe(); }
   Limits limits() const override { return inner_->limits(); }
+  RequestCounts counts() const override { return inner_->counts(); }
   Result<void> create() override { return inner_->create(); }
   Result<ObjectInfo> head(const std::string& key) override { return inner_->head(key); }
   Result<std::string> get(const std::string& key, uint64_t offset = 0, uint64_t size = kToEnd) override {

@@ -3,6 +3,7 @@
 #include <curl/curl.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <utility>
@@ -135,7 +136,9 @@ Error error_of(CURL* curl, CURLcode code, const HttpRequest& request, const char
   bool reads = request.method == "GET" || request.method == "HEAD";
   curl_off_t connected_us = 0;
   curl_easy_getinfo(curl, CURLINFO_PRETRANSFER_TIME_T, &connected_us);
-  if (will_not_pass(code))
+  if (code == CURLE_ABORTED_BY_CALLBACK)
+    error.code = ECANCELED;
+  else if (will_not_pass(code))
     error.fault = Fault::kPlain;
   else if (reads || nothing_was_sent(code) || connected_us == 0)
     error.fault = Fault::kUnavailable;
@@ -146,44 +149,68 @@ Error error_of(CURL* curl, CURLcode code, const HttpRequest& request, const char
 
 }  // namespace
 
+// A handle and the connection that it keeps.
+struct HttpClient::Connection {
+  CURL* easy = curl_easy_init();
+  CURLM* multi = curl_multi_init();
+  ~Connection() {
+    curl_easy_cleanup(easy);
+    curl_multi_cleanup(multi);
+  }
+  CURLcode perform(Cancel* cancel);
+};
+
+CURLcode HttpClient::Connection::perform(Cancel* cancel) {
+  if (curl_multi_add_handle(multi, easy) != CURLM_OK) return CURLE_OUT_OF_MEMORY;
+  if (cancel) cancel->attach([this] { curl_multi_wakeup(multi); });
+  CURLcode code = CURLE_OK;
+  for (int running = 1; running > 0;) {
+    if (curl_multi_perform(multi, &running) != CURLM_OK) code = CURLE_OUT_OF_MEMORY, running = 0;
+    int left = 0;
+    while (CURLMsg* message = curl_multi_info_read(multi, &left))
+      if (message->msg == CURLMSG_DONE) code = message->data.result;
+    if (running > 0 && cancel && cancel->cancelled()) code = CURLE_ABORTED_BY_CALLBACK, running = 0;
+    if (running > 0) curl_multi_poll(multi, nullptr, 0, 1000, nullptr);
+  }
+  if (cancel) cancel->attach({});
+  curl_multi_remove_handle(multi, easy);  // one that was not done loses its connection
+  return code;
+}
+
 HttpClient::HttpClient(int max_connections, TlsOptions tls)
     : limit_(static_cast<size_t>(std::max(max_connections, 1))), tls_(std::move(tls)) {
   init_curl_once();
 }
 
-HttpClient::~HttpClient() {
-  for (void* handle : idle_) curl_easy_cleanup(handle);
-}
+HttpClient::~HttpClient() = default;
 
-void* HttpClient::take(int timeout_ms) {
+std::unique_ptr<HttpClient::Connection> HttpClient::take(int timeout_ms) {
   std::unique_lock lock(mutex_);
   auto has_room = [&] { return !idle_.empty() || out_ < limit_; };
   if (!freed_.wait_for(lock, std::chrono::milliseconds(timeout_ms), has_room)) return nullptr;
   out_++;
   if (idle_.empty()) {
     lock.unlock();
-    if (void* handle = curl_easy_init()) return handle;
-    lock.lock();
-    out_--;
-    return nullptr;
+    return std::make_unique<Connection>();
   }
-  void* handle = idle_.back();
+  auto connection = std::move(idle_.back());
   idle_.pop_back();
-  return handle;
+  return connection;
 }
 
-void HttpClient::give(void* handle) {
-  curl_easy_reset(handle);  // keeps the connection
+void HttpClient::give(std::unique_ptr<Connection> connection) {
+  curl_easy_reset(connection->easy);  // keeps the connection
   std::lock_guard lock(mutex_);
   out_--;
-  idle_.push_back(handle);
+  idle_.push_back(std::move(connection));
   freed_.notify_one();
 }
 
 Result<HttpResponse> HttpClient::send(const HttpRequest& request) {
   auto begin = std::chrono::steady_clock::now();
-  CURL* curl = take(request.timeout_ms);
-  if (!curl) return fail(EIO, Fault::kUnavailable, "no connection was free in time");
+  auto connection = take(request.timeout_ms);
+  if (!connection) return fail(EIO, Fault::kUnavailable, "no connection was free in time");
+  CURL* curl = connection->easy;
   Headers headers(nullptr, &curl_slist_free_all);
   auto add = [&](const char* line) {
     if (auto* list = curl_slist_append(headers.get(), line)) {
@@ -200,10 +227,10 @@ Result<HttpResponse> HttpClient::send(const HttpRequest& request) {
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
   auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin).count();
   curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, std::max<long>(1, request.timeout_ms - static_cast<long>(waited)));
-  CURLcode code = curl_easy_perform(curl);
+  CURLcode code = connection->perform(request.cancel);
   Error error;
   if (code != CURLE_OK) error = error_of(curl, code, request, error_text);
-  give(curl);
+  give(std::move(connection));
   if (code != CURLE_OK) return fail(std::move(error));
   return std::move(transfer.response);
 }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "object/cancel.h"
 
 namespace zest::object {
 
@@ -31,6 +32,7 @@ struct HttpRequest {
   std::optional<std::span<char>> into;
   // When the server answers 200 to a ranged request: that much is left out in front, and no more than `keep` is taken.
   uint64_t skip_if_whole = 0, keep = UINT64_MAX;
+  Cancel* cancel = nullptr;  // may end it early: ECANCELED
 };
 
 struct HttpResponse {
@@ -57,15 +59,15 @@ class HttpClient {
   Result<HttpResponse> send(const HttpRequest& request);
 
  private:
-  class Lease;
-  void* take(int timeout_ms);  // null on timeout
-  void give(void* handle);
+  struct Connection;
+  std::unique_ptr<Connection> take(int timeout_ms);  // null on timeout
+  void give(std::unique_ptr<Connection> connection);
 
   const size_t limit_;
   const TlsOptions tls_;
   std::mutex mutex_;
   std::condition_variable freed_;
-  std::vector<void*> idle_;  // most recently used last
+  std::vector<std::unique_ptr<Connection>> idle_;  // most recently used last
   size_t out_ = 0;
 };
 

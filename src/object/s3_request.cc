@@ -94,6 +94,7 @@ Result<HttpResponse> S3Client::send(const S3Call& call) {
   request.into = call.into;
   request.skip_if_whole = call.skip_if_whole;
   request.keep = call.keep;
+  request.cancel = call.cancel;
   return http_.send(request);
 }
 

@@ -24,6 +24,7 @@ struct S3Call {
   uint64_t skip_if_whole = 0, keep = UINT64_MAX;
   bool past_end_is_fine = false;  // 416 is an answer, not an error
   int timeout_ms = 60'000;
+  Cancel* cancel = nullptr;
 };
 
 class S3Client {

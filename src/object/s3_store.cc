@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "object/crc32c.h"
+#include "object/hedge.h"
 #include "object/s3_request.h"
 #include "object/sigv4.h"
 
@@ -93,14 +94,11 @@ class S3Store : public Storage {
 
   Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer) override {
     if (buffer.empty()) return size_t{0};
-    auto call = reading("GET", key);
-    set_range(call, offset, buffer.size());
-    call.into = buffer;
-    ZEST_ASSIGN(auto response, client_.call(call));
-    if (response.status == kPastEnd) return size_t{0};
-    ZEST_TRY(check_body(call, response, offset, buffer.size(), {buffer.data(), response.into_size}));
-    return response.into_size;
+    return hedge_.run(buffer, [this, key, offset](std::span<char> into, Cancel& cancel) {
+      return get_once(key, offset, into, cancel);
+    });
   }
+  RequestCounts counts() const override { return {hedge_.sent(), hedge_.won()}; }
 
   Result<void> put(const std::string& key, std::string_view body, std::string_view storage_class) override {
     if (key.empty()) return fail(EINVAL, "put: empty key");
@@ -223,6 +221,16 @@ class S3Store : public Storage {
     call.timeout_ms = options_.put_timeout_ms;
     return call;
   }
+  Result<size_t> get_once(const std::string& key, uint64_t offset, std::span<char> into, Cancel& cancel) {
+    auto call = reading("GET", key);
+    set_range(call, offset, into.size());
+    call.into = into;
+    call.cancel = &cancel;
+    ZEST_ASSIGN(auto response, client_.call(call));
+    if (response.status == kPastEnd) return size_t{0};
+    ZEST_TRY(check_body(call, response, offset, into.size(), {into.data(), response.into_size}));
+    return response.into_size;
+  }
   void add_class(S3Call& call, std::string_view storage_class) const {
     std::string name(storage_class.empty() ? std::string_view(options_.storage_class) : storage_class);
     if (!name.empty()) call.headers.emplace_back("x-amz-storage-class", name);
@@ -288,6 +296,7 @@ class S3Store : public Storage {
   const StoreOptions options_;
   const std::string scheme_;
   S3Client client_;
+  Hedge hedge_;  // its requests end before the client does
 };
 
 }  // namespace

@@ -38,6 +38,26 @@ HttpStub::Handler script(std::vector<Reply> first, Reply then) {
   };
 }
 
+TEST(S3Store, AReadThatHangsIsAskedForASecondTime) {
+  std::string body = "the body of the object";
+  Reply good = {206, {"content-range: bytes 0-21/22"}, body}, silent;
+  silent.silent = true;
+  std::vector<Reply> first(100, good);
+  first.push_back(silent);
+  HttpStub stub(script(first, good));
+  auto store = store_on(stub);
+  for (int i = 0; i < 200; i++) {
+    std::string into(22, ' ');
+    auto got = store->get_into("k", 0, into);
+    ASSERT_TRUE(got) << got.error().message();
+    ASSERT_EQ(into, body);
+  }
+  auto counts = store->counts();
+  EXPECT_GE(counts.hedges_won, 1u) << "without it this would have taken a minute";
+  EXPECT_EQ(stub.requests().size(), 200 + counts.hedges);
+  EXPECT_LE(counts.hedges, 14u);
+}
+
 TEST(S3Store, TroubleThatPassesIsHidden) {
   std::string body = "the body of the object";
   Reply good = {200, {"x-amz-meta-crc32c: " + std::to_string(crc32c(body))}, body};

@@ -29,6 +29,15 @@ class Shards : public Storage {
     return "shard" + std::to_string(stores_.size()) + "(" + stores_[0]->describe() + ")";
   }
   Limits limits() const override { return stores_[0]->limits(); }
+  RequestCounts counts() const override {
+    RequestCounts sum;
+    for (auto& store : stores_) {
+      auto one = store->counts();
+      sum.hedges += one.hedges;
+      sum.hedges_won += one.hedges_won;
+    }
+    return sum;
+  }
 
   Result<void> create() override {
     for (auto& store : stores_) ZEST_TRY(store->create());

@@ -45,6 +45,11 @@ struct Part {
   uint64_t size = 0;
 };
 
+// Since the store was opened.
+struct RequestCounts {
+  uint64_t hedges = 0, hedges_won = 0;  // reads that were asked for a second time (hedge.h); of those, quicker ones
+};
+
 constexpr uint64_t kToEnd = UINT64_MAX;
 
 class Storage {
@@ -52,6 +57,7 @@ class Storage {
   virtual ~Storage() = default;
   virtual std::string describe() const = 0;  // "s3://bucket/prefix/": no secrets
   virtual Limits limits() const { return {}; }
+  virtual RequestCounts counts() const { return {}; }
 
   virtual Result<void> create() = 0;  // the bucket or folder; success if it is there and ours
   virtual Result<ObjectInfo> head(const std::string& key) = 0;
