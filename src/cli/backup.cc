@@ -1,9 +1,6 @@
 #include "cli/backup.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +11,7 @@
 #include <map>
 
 #include "base/log.h"
+#include "base/mapped_file.h"
 #include "cli/open.h"
 #include "dump/dump.h"
 
@@ -45,34 +43,6 @@ class TempFolder {
 
  private:
   std::string path_;
-};
-
-// A file's bytes without memory of ours.
-class Mapped {
- public:
-  Result<void> open(const std::string& path) {
-    int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    struct stat st {};
-    if (fd < 0 || fstat(fd, &st) != 0) {
-      int code = errno;
-      if (fd >= 0) close(fd);
-      return fail(code, path);
-    }
-    size_ = static_cast<size_t>(st.st_size);
-    if (size_ > 0) at_ = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd, 0);
-    int code = errno;
-    close(fd);
-    if (at_ == MAP_FAILED) return fail(code, path);
-    return {};
-  }
-  ~Mapped() {
-    if (at_ && at_ != MAP_FAILED) munmap(at_, size_);
-  }
-  std::string_view view() const { return {static_cast<const char*>(at_), size_}; }
-
- private:
-  void* at_ = nullptr;
-  size_t size_ = 0;
 };
 
 // Which backups one of them stands for, by age: none for those that all stay.
@@ -245,8 +215,7 @@ Result<void> Backup::dump(meta::Meta& meta) {
 }
 
 Result<void> Backup::store(const std::string& file, const std::string& key) {
-  Mapped bytes;
-  ZEST_TRY(bytes.open(file));
+  ZEST_ASSIGN(auto bytes, MappedFile::open(file));
   ZEST_TRY(storage_.put(key, bytes.view()));
   return storage_.sync();
 }

@@ -27,7 +27,7 @@ struct BackupOptions {
 
 // Looks every tenth of the interval whether the last backup of any client is older than it. The time of the last one is
 // the root's xattr lastBackup, written before a dump starts, so that others do not start one too. The dump goes through
-// a temporary file: memory does not grow with the volume, unless the storage encrypts (which works on whole objects).
+// a temporary file, and through another one when the storage encrypts: memory does not grow with the volume.
 class Backup {
  public:
   // All must outlive this.

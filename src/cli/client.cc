@@ -63,8 +63,10 @@ void follow_format(const MountSettings& settings, Format& in_use, const Format& 
 
 Result<void> close_client(Client& client) {
   Result<void> result;
-  // Ending the session ends its jobs, which work on data.
-  if (client.meta) result = client.meta->close_session();
+  // Ending the session ends its jobs, which work on data; without one, what is counted must be written all the same.
+  if (client.meta) result = client.meta->flush_ledgers();
+  if (client.meta)
+    if (auto closed = client.meta->close_session(); !closed && result) result = std::move(closed);
   if (client.data)
     if (auto closed = client.data->close(); !closed && result) result = std::move(closed);
   if (client.meta) client.meta->set_data_hooks(nullptr);

@@ -3,13 +3,14 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
-#include <fstream>
-#include <sstream>
+#include <optional>
 
 #include "base/log.h"
+#include "base/mapped_file.h"
 #include "cli/command.h"
 #include "cli/open.h"
 #include "cli/terminal.h"
+#include "cli/volume_options.h"
 #include "dump/dump.h"
 #include "object/envelope.h"
 
@@ -32,6 +33,7 @@ int DumpCommand::run() {
   dump::DumpOptions options;
   options.keep_secrets = keep_secrets;
   options.skip_trash = skip_trash;
+  options.threads = threads;
   options.cancelled = watch_interrupts();
   if (!subdir.empty() && !binary) {
     auto found = meta.resolve({}, subdir);
@@ -66,7 +68,7 @@ struct LoadCommand {
 
   int run();
   int show();
-  Result<std::unique_ptr<dump::Source>> source(std::string& decrypted);
+  Result<std::unique_ptr<dump::Source>> source(std::optional<MappedFile>& decrypted);
 };
 
 int LoadCommand::show() {
@@ -88,20 +90,18 @@ int LoadCommand::show() {
   return 0;
 }
 
-// The dump as plain bytes: decrypted if a key is given, then decompressed.
-Result<std::unique_ptr<dump::Source>> LoadCommand::source(std::string& decrypted) {
+// The dump as plain bytes: decrypted if a key is given, in a temporary file, then decompressed.
+Result<std::unique_ptr<dump::Source>> LoadCommand::source(std::optional<MappedFile>& decrypted) {
   std::string file = args.size() > 1 ? args[1] : "";
   if (key_file.empty()) return dump::open_source(file);
-  std::ifstream key(key_file), body(file, std::ios::binary);
-  if (!key) return fail(ENOENT, key_file);
-  if (!body) return fail(ENOENT, file);
-  std::stringstream key_text, sealed;
-  key_text << key.rdbuf();
-  sealed << body.rdbuf();
+  ZEST_ASSIGN(auto key, read_text_file(key_file));
+  ZEST_ASSIGN(auto sealed, MappedFile::open(file));
   const char* passphrase = getenv("JFS_RSA_PASSPHRASE");
-  ZEST_ASSIGN(auto envelope, object::Envelope::open(key_text.str(), passphrase ? passphrase : "", algo));
-  ZEST_ASSIGN(decrypted, envelope->unseal(sealed.str()));
-  return dump::unpacked(dump::memory_source(decrypted));
+  ZEST_ASSIGN(auto envelope, object::Envelope::open(key, passphrase ? passphrase : "", algo));
+  size_t room = sealed.view().size();
+  ZEST_ASSIGN(auto plain, MappedFile::temporary(room));
+  ZEST_ASSIGN(size_t size, envelope->unseal_into(sealed.view(), {plain.data(), room}));
+  return dump::unpacked(dump::memory_source(decrypted.emplace(std::move(plain)).view().substr(0, size)));
 }
 
 int LoadCommand::run() {
@@ -109,11 +109,12 @@ int LoadCommand::run() {
   auto opened = open_meta(args[0], {});
   if (!opened) return complain("", opened.error());
   auto& meta = **opened;
-  std::string decrypted, file = args.size() > 1 ? args[1] : "STDIN";
+  std::optional<MappedFile> decrypted;
+  std::string file = args.size() > 1 ? args[1] : "STDIN";
   auto in = source(decrypted);
   if (!in) return complain("cannot read", in.error());
   std::atomic<uint64_t> done{0};
-  dump::LoadOptions options{watch_interrupts(), &done};
+  dump::LoadOptions options{watch_interrupts(), &done, threads};
   Result<void> loaded;
   {
     Progress progress("Loaded entries", &done, nullptr);
@@ -139,7 +140,7 @@ Runner setup_dump(CLI::App& app) {
   app.add_flag("--fast", command->fast, "accepted; dumping is fast as it is");
   app.add_flag("--skip-trash", command->skip_trash, "leave the trash out (JSON)");
   app.add_flag("--binary", command->binary, "write the binary format");
-  app.add_option("--threads", command->threads, "accepted; one reader fills batches");
+  app.add_option("--threads", command->threads, "directories read ahead at once (JSON)");
   return [command] { return command->run(); };
 }
 
@@ -153,7 +154,7 @@ Runner setup_load(CLI::App& app) {
   app.add_flag("--stat", c->stat, "show what a binary dump holds: load --binary --stat FILE");
   app.add_option("--offset", c->offset, "with --stat: -1 shows offsets, another number the segment there")
       ->each([c](const std::string&) { c->offset_given = true; });
-  app.add_option("--threads", c->threads, "accepted; one writer fills batches");
+  app.add_option("--threads", c->threads, "batches written at once");
   return [command] { return command->run(); };
 }
 

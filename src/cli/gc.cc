@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
+#include <limits>
 
 #include "base/log.h"
 #include "base/threads.h"
@@ -12,6 +13,7 @@
 #include "cli/slices.h"
 #include "cli/terminal.h"
 #include "data/data.h"
+#include "meta/bulk/clean.h"
 
 namespace zest::cli {
 namespace {
@@ -30,19 +32,26 @@ struct GcCommand {
   Result<void> expire(meta::Meta& meta, int64_t now);
   Result<void> compact_all(meta::Meta& meta);
   Result<void> sweep(meta::Meta& meta, object::Storage& store, int64_t now);
+  Result<void> count_waiting(meta::Meta& meta);
+  Result<void> judge(SliceStream& slices, BlockSort& blocks, uint32_t block_size, int64_t youngest, BlockSort& leaks);
+  Result<void> delete_leaks(meta::Meta& meta, object::Storage& store, BlockSort& leaks);
+  struct {
+    Tally used, delayed, valid, pending, compacted, leaked, skipped, delfiles;
+  } counts;
   const std::atomic<bool>* cancelled = nullptr;
 };
 
 // Trash, unfinished clones, deleted files and slices whose time has come.
 Result<void> GcCommand::expire(meta::Meta& meta, int64_t now) {
-  auto format = meta.format();
-  ZEST_ASSIGN(uint64_t trashed, meta.clean_trash(now - int64_t{format.trash_days} * 86400));
+  const int64_t edge = now - int64_t{meta.format().trash_days} * 86400;
+  const meta::Limits limits(system_clock(), std::numeric_limits<int32_t>::max(), cancelled);
+  ZEST_ASSIGN(uint64_t trashed, meta::clean_trash(meta, edge, limits));
   if (trashed) log_info(fmt::format("Removed {} files from the trash", trashed));
-  ZEST_ASSIGN(uint64_t detached, meta.clean_detached(86400));
+  ZEST_ASSIGN(uint64_t detached, meta::clean_detached(meta, 86400, limits));
   if (detached) log_info(fmt::format("Removed {} unfinished clones", detached));
-  ZEST_ASSIGN(uint64_t files, meta.clean_deleted_files(0));
+  ZEST_ASSIGN(uint64_t files, meta::clean_deleted_files(meta, 0, limits));
   if (files) log_info(fmt::format("Deleted the data of {} files", files));
-  ZEST_ASSIGN(uint64_t delayed, meta.clean_delayed_slices(now - int64_t{format.trash_days} * 86400));
+  ZEST_ASSIGN(uint64_t delayed, meta::clean_delayed_slices(meta, edge, limits));
   if (delayed) log_info(fmt::format("Removed {} compacted slices", delayed));
   return {};
 }
@@ -72,62 +81,101 @@ Result<void> GcCommand::compact_all(meta::Meta& meta) {
   return scanned;
 }
 
+bool fits(const std::optional<KnownSlice>& slice, const KnownBlock& block, uint32_t block_size) {
+  return slice && block_bytes(block_size, slice->size, block.index) == block.bytes;
+}
+
+// Judges every block; those that leaked are added to `leaks`.
+Result<void> GcCommand::judge(SliceStream& slices, BlockSort& blocks, uint32_t block_size, int64_t youngest,
+                              BlockSort& leaks) {
+  while (!*cancelled) {
+    ZEST_ASSIGN(auto block, blocks.next());
+    if (!block) return {};
+    ZEST_ASSIGN(auto slice, slices.find(block->slice));
+    bool good = fits(slice, *block, block_size);
+    if (good && slice->state == SliceState::kUsed) {
+      counts.valid.add(block->bytes);
+    } else if (block->mtime_sec == 0 || block->mtime_sec > youngest) {
+      counts.skipped.add(block->bytes);
+    } else if (good) {
+      (slice->state == SliceState::kPending ? counts.pending : counts.compacted).add(block->bytes);
+    } else {
+      if (slice)
+        log_warning(fmt::format("block {}_{}_{} does not fit its slice of {} bytes", block->slice, block->index,
+                                block->bytes, slice->size));
+      counts.leaked.add(block->bytes);
+      ZEST_TRY(leaks.add(*block));
+    }
+  }
+  return fail(EINTR);
+}
+
+// Reads the metadata once more before anything goes: a copy of a slice may have been made behind the first scan's back.
+Result<void> GcCommand::delete_leaks(meta::Meta& meta, object::Storage& store, BlockSort& leaks) {
+  if (leaks.count() == 0) return {};
+  auto format = meta.format();
+  SliceStream slices;
+  ZEST_TRY(slices.read(meta, cancelled));
+  std::atomic<uint64_t> done{0}, total{leaks.count()};
+  Progress progress("Deleted leaked objects", &done, &total);
+  ThreadPool pool("gc", static_cast<size_t>(threads), 1000);
+  while (!*cancelled) {
+    ZEST_ASSIGN(auto block, leaks.next());
+    if (!block) return {};
+    ZEST_ASSIGN(auto slice, slices.find(block->slice));
+    if (fits(slice, *block, format.block_size())) continue;
+    pool.submit([&store, &done, key = block_key(format, SliceId{block->slice}, block->index, block->bytes)] {
+      if (auto removed = store.remove(key); !removed)
+        log_warning(fmt::format("cannot delete {}: {}", key, removed.error().message()));
+      done++;
+    });
+  }
+  return fail(EINTR);
+}
+
+Result<void> GcCommand::count_waiting(meta::Meta& meta) {
+  ZEST_TRY(meta.engine().scan(meta::Table::kDelFiles, 0, [&](const meta::Key& key, const meta::Value&) {
+    counts.delfiles.add(key.b);
+    return !*cancelled;
+  }));
+  SliceStream slices;
+  ZEST_TRY(slices.read(meta, cancelled));
+  while (true) {
+    ZEST_ASSIGN(auto slice, slices.next());
+    if (!slice) return {};
+    (slice->state == SliceState::kUsed ? counts.used : counts.delayed).add(slice->size);
+  }
+}
+
 Result<void> GcCommand::sweep(meta::Meta& meta, object::Storage& store, int64_t now) {
   const char* setting = getenv("JFS_GC_SKIPPEDTIME");
   int64_t youngest = now - (setting ? atoll(setting) : 3600);
-  auto format = meta.format();
-  uint64_t delfiles = 0, delfile_bytes = 0, pending_slices = 0;
-  ZEST_TRY(meta.engine().scan(meta::Table::kDelFiles, 0, [&](const meta::Key& key, const meta::Value&) {
-    delfiles++, delfile_bytes += key.b;
-    return true;
-  }));
   if (remove) {
-    ZEST_ASSIGN(pending_slices, meta.clean_slices());
+    const meta::Limits limits(system_clock(), std::numeric_limits<int32_t>::max(), cancelled);
+    ZEST_ASSIGN(uint64_t pending_slices, meta::clean_slices(meta, limits));
     log_info(fmt::format("Deleted {} pending slices", pending_slices));
   }
-  ZEST_ASSIGN(auto slices, SliceTable::read(meta));
-  Tally used, delayed;
-  for (auto& slice : slices.all()) (slice.state == SliceState::kUsed ? used : delayed).add(slice.size);
-  log_info(fmt::format("using {} slices ({} bytes)", used.count, used.bytes));
-  Tally valid, pending, compacted, leaked, skipped;
-  std::atomic<uint64_t> scanned{0};
-  ThreadPool pool("gc", static_cast<size_t>(threads), 1000);
-  Progress progress("Scanned objects", &scanned, nullptr);
-  auto listed = object::list_all(store, "chunks/", [&](const object::ObjectInfo& object) {
-    SliceId id;
-    uint32_t index, bytes;
-    if (object.is_dir || !parse_block_key(object.key, id, index, bytes)) return !*cancelled;
-    scanned++;
-    auto* slice = slices.find(id);
-    bool fits = slice && block_bytes(format.block_size(), slice->size, index) == bytes;
-    if (fits && slice->state == SliceState::kUsed)
-      valid.add(bytes);
-    else if (object.mtime.sec == 0 || object.mtime.sec > youngest)
-      skipped.add(bytes);
-    else if (fits && slice->state == SliceState::kPending)
-      pending.add(bytes);
-    else if (fits)
-      compacted.add(bytes);
-    else {
-      if (slice) log_warning(fmt::format("object {} does not fit its slice of {} bytes", object.key, slice->size));
-      leaked.add(bytes);
-      if (remove) {
-        pool.submit([&store, key = object.key] {
-          if (auto removed = store.remove(key); !removed)
-            log_warning(fmt::format("cannot delete {}: {}", key, removed.error().message()));
-        });
-      }
-    }
-    return !*cancelled;
-  });
-  pool.drain();
-  ZEST_TRY(listed);
+  ZEST_TRY(count_waiting(meta));
+  log_info(fmt::format("using {} slices ({} bytes)", counts.used.count, counts.used.bytes));
+  // The metadata first: what is listed afterwards and not in it is young, or leaked.
+  SliceStream slices;
+  BlockSort blocks, leaks;
+  ZEST_TRY(slices.read(meta, cancelled));
+  std::atomic<uint64_t> scanned{0}, bytes{0};
+  {
+    Progress progress("Scanned objects", &scanned, nullptr);
+    ZEST_TRY(read_blocks(store, meta.format(), blocks, scanned, bytes, cancelled));
+  }
+  ZEST_TRY(judge(slices, blocks, meta.format().block_size(), youngest, leaks));
+  if (remove) ZEST_TRY(delete_leaks(meta, store, leaks));
+  auto& c = counts;
   log_info(fmt::format(
       "scanned {} objects, {} valid, {} pending delete ({} bytes), {} compacted ({} bytes), {} leaked ({} bytes), "
       "{} delslices ({} bytes), {} delfiles ({} bytes), {} skipped ({} bytes)",
-      scanned.load(), valid.count, pending.count, pending.bytes, compacted.count, compacted.bytes, leaked.count,
-      leaked.bytes, delayed.count, delayed.bytes, delfiles, delfile_bytes, skipped.count, skipped.bytes));
-  if (leaked.count && !remove) log_info("Please add `--delete` to clean leaked objects");
+      scanned.load(), c.valid.count, c.pending.count, c.pending.bytes, c.compacted.count, c.compacted.bytes,
+      c.leaked.count, c.leaked.bytes, c.delayed.count, c.delayed.bytes, c.delfiles.count, c.delfiles.bytes,
+      c.skipped.count, c.skipped.bytes));
+  if (c.leaked.count && !remove) log_info("Please add `--delete` to clean leaked objects");
   return {};
 }
 
@@ -152,15 +200,16 @@ int GcCommand::run() {
   int64_t now = system_clock().now().sec;
   auto result = [&]() -> Result<void> {
     if (remove) ZEST_TRY(expire(meta, now));
-    if (compact) ZEST_TRY(compact_all(meta));
+    if (compact && !*cancelled) ZEST_TRY(compact_all(meta));
     meta.drain_deletes();
+    if (*cancelled) return fail(EINTR);
     return sweep(meta, raw_store, now);
   }();
   meta.drain_deletes();
   meta.set_data_hooks(nullptr);
   auto closed = (*data)->close();
-  if (!result) return complain("gc", result.error());
   if (*cancelled) return complain("interrupted; what was done is done, run it again to go on");
+  if (!result) return complain("gc", result.error());
   return closed ? 0 : complain("gc", closed.error());
 }
 

@@ -23,6 +23,7 @@ struct InfoCommand {
 
   int run();
   int show(const std::string& path);
+  int show_legacy(ControlClient& control, const std::string& path, uint64_t ino);
   void print(const std::string& path, const Json& reply);
 };
 
@@ -88,9 +89,22 @@ void InfoCommand::print(const std::string& path, const Json& reply) {
     fmt::print("  paths:\n");
     for (auto& one : paths) fmt::print("\t{}\n", one.get<std::string>());
   }
+  if (reply.contains("Tier")) fmt::print("   tier: {}\n", number(reply, "Tier"));
   print_pieces(reply, raw);
   print_locks(reply, "FLocks", " flocks:", {"Sid", "Owner", "Type"});
   print_locks(reply, "PLocks", " plocks:", {"Sid", "Owner", "Type", "Pid", "Start", "End"});
+}
+
+// A mount that is too old for the other request gives the text itself.
+int InfoCommand::show_legacy(ControlClient& control, const std::string& path, uint64_t ino) {
+  std::string body;
+  put_be64(body, ino);
+  put_u8(body, recursive);
+  put_u8(body, raw);
+  auto text = control.request(op::kInfoLegacy, body, nullptr, watch_interrupts());
+  if (!text) return complain("info", text.error());
+  fmt::print("{} :\n{}", path, *text);
+  return 0;
 }
 
 int InfoCommand::show(const std::string& path) {
@@ -114,6 +128,7 @@ int InfoCommand::show(const std::string& path) {
   ControlClient::Progress counts;
   Progress progress("Scanned files", &counts.a, nullptr);
   auto reply = control->request(op::kInfo, body, &counts, watch_interrupts());
+  if (!reply && reply.error().code == EINVAL) return show_legacy(*control, path, ino);
   if (!reply) return complain("info", reply.error());
   auto parsed = Json::parse(*reply, nullptr, false);
   if (parsed.is_discarded()) return complain("info: the mount gave an answer that is no JSON");

@@ -2,46 +2,56 @@
 
 #include <algorithm>
 
+#include "base/log.h"
+
 namespace zest::cli {
 
-Result<SliceTable> SliceTable::read(meta::Meta& meta) {
-  SliceTable table;
-  auto& slices = table.slices_;
-  // the data of a file that waits for deletion goes at any moment
-  std::vector<uint64_t> deleted;
-  ZEST_TRY(meta.engine().scan(meta::Table::kDelFiles, 0, [&](const meta::Key& key, const meta::Value&) {
-    deleted.push_back(key.a);
-    return true;
+Result<void> SliceStream::read(meta::Meta& meta, const std::atomic<bool>* cancelled) {
+  Result<void> added;
+  ZEST_TRY(meta.scan_slices([&](const meta::Meta::SliceUse& use) {
+    added = sort_.add({raw(use.id), use.state, use.size, raw(use.owner)});
+    return added.has_value() && !*cancelled;
   }));
-  std::sort(deleted.begin(), deleted.end());
-  ZEST_TRY(meta.scan_chunks([&](Ino ino, ChunkIndex, const std::vector<Slice>& records) {
-    auto state =
-        std::binary_search(deleted.begin(), deleted.end(), raw(ino)) ? SliceState::kPending : SliceState::kUsed;
-    for (auto& record : records)
-      if (raw(record.id)) slices.push_back({raw(record.id), raw(ino), record.size, state});
-    return true;
-  }));
-  ZEST_TRY(meta.engine().scan(meta::Table::kDelSlicesTable, 0, [&](const meta::Key&, const meta::Value& value) {
-    if (auto* records = std::get_if<std::string>(&value))
-      if (auto keys = decode_slice_keys(*records))
-        for (auto& key : *keys) slices.push_back({raw(key.id), 0, key.size, SliceState::kDelayed});
-    return true;
-  }));
-  ZEST_TRY(meta.engine().scan(meta::Table::kSliceRefs, 0, [&](const meta::Key& key, const meta::Value& value) {
-    auto* refs = std::get_if<int64_t>(&value);
-    if (refs && *refs <= 0) slices.push_back({key.a, 0, static_cast<uint32_t>(key.b), SliceState::kPending});
-    return true;
-  }));
-  std::sort(slices.begin(), slices.end(),
-            [](auto& a, auto& b) { return a.id != b.id ? a.id < b.id : a.state < b.state; });
-  slices.erase(std::unique(slices.begin(), slices.end(), [](auto& a, auto& b) { return a.id == b.id; }), slices.end());
-  return table;
+  ZEST_TRY(added);
+  return *cancelled ? Result<void>(fail(EINTR)) : Result<void>();
 }
 
-const KnownSlice* SliceTable::find(SliceId id) const {
-  auto it = std::lower_bound(slices_.begin(), slices_.end(), raw(id),
-                             [](auto& slice, uint64_t wanted) { return slice.id < wanted; });
-  return it != slices_.end() && it->id == raw(id) ? &*it : nullptr;
+Result<std::optional<KnownSlice>> SliceStream::next() {
+  while (true) {
+    ZEST_ASSIGN(auto slice, sort_.next());
+    if (!slice || slice->id != last_) {
+      if (slice) last_ = slice->id;
+      return slice;
+    }
+  }
+}
+
+Result<std::optional<KnownSlice>> SliceStream::find(uint64_t id) {
+  while (!started_ || (current_ && current_->id < id)) {
+    started_ = true;
+    ZEST_ASSIGN(current_, next());
+  }
+  return current_ && current_->id == id ? current_ : std::nullopt;
+}
+
+Result<void> read_blocks(object::Storage& store, const Format& format, BlockSort& blocks, std::atomic<uint64_t>& listed,
+                         std::atomic<uint64_t>& listed_bytes, const std::atomic<bool>* cancelled) {
+  Result<void> added;
+  uint64_t strange = 0;
+  ZEST_TRY(object::list_all(store, "chunks/", [&](const object::ObjectInfo& object) {
+    SliceId id;
+    uint32_t index, bytes;
+    if (object.is_dir || !parse_block_key(object.key, id, index, bytes)) return !*cancelled;
+    if (object.key != block_key(format, id, index, bytes)) {
+      if (strange++ == 0) log_warning("left alone: " + object.key + " is not where a block of that name belongs");
+      return !*cancelled;
+    }
+    listed++, listed_bytes += bytes;
+    added = blocks.add({raw(id), index, bytes, object.mtime.sec});
+    return added.has_value() && !*cancelled;
+  }));
+  ZEST_TRY(added);
+  return *cancelled ? Result<void>(fail(EINTR)) : Result<void>();
 }
 
 uint32_t block_bytes(uint32_t block_size, uint32_t size, uint32_t index) {

@@ -1,34 +1,55 @@
-// The slices of a volume by id, for fsck and gc: compact enough for many millions (24 bytes each), sorted for look-ups.
+// Slices and blocks of a volume in the order of their ids, for fsck and gc: any number in bounded memory.
 #pragma once
 
+#include <atomic>
+#include <compare>
 #include <cstdint>
-#include <string>
-#include <vector>
+#include <optional>
 
+#include "base/external_sort.h"
 #include "base/result.h"
 #include "meta/api.h"
+#include "object/storage.h"
 
 namespace zest::cli {
 
-enum class SliceState : uint8_t { kUsed, kPending, kDelayed };
+using SliceState = meta::Meta::SliceState;
 
 struct KnownSlice {
   uint64_t id = 0;
-  uint64_t owner = 0;  // an inode that uses it; 0: none known
-  uint32_t size = 0;
   SliceState state = SliceState::kUsed;
+  uint32_t size = 0;
+  uint64_t owner = 0;  // an inode that uses it; 0: none known
+  friend auto operator<=>(const KnownSlice&, const KnownSlice&) = default;
 };
 
-class SliceTable {
+// Every slice that the metadata names, each once: one in use wins over the same one waiting to be deleted.
+class SliceStream {
  public:
-  // Every slice that the metadata names. A slice in use wins over the same one waiting to be deleted.
-  static Result<SliceTable> read(meta::Meta& meta);
-  const KnownSlice* find(SliceId id) const;
-  const std::vector<KnownSlice>& all() const { return slices_; }
+  Result<void> read(meta::Meta& meta, const std::atomic<bool>* cancelled);  // EINTR
+  Result<std::optional<KnownSlice>> next();
+  // The slice of this id, asked for in rising order; nothing when there is none.
+  Result<std::optional<KnownSlice>> find(uint64_t id);
 
  private:
-  std::vector<KnownSlice> slices_;
+  ExternalSort<KnownSlice> sort_;
+  std::optional<KnownSlice> current_;
+  uint64_t last_ = 0;  // id given last; there is no slice 0
+  bool started_ = false;
 };
+
+struct KnownBlock {
+  uint64_t slice = 0;
+  uint32_t index = 0, bytes = 0;  // as the object's name says
+  int64_t mtime_sec = 0;
+  friend auto operator<=>(const KnownBlock&, const KnownBlock&) = default;
+};
+using BlockSort = ExternalSort<KnownBlock>;
+
+// Lists the volume's blocks into `blocks`; counts them and their bytes while it does. Objects of other names are left
+// alone: nothing reads them.
+Result<void> read_blocks(object::Storage& store, const Format& format, BlockSort& blocks, std::atomic<uint64_t>& listed,
+                         std::atomic<uint64_t>& listed_bytes, const std::atomic<bool>* cancelled);
 
 // Bytes of block `index` of a slice of `size` bytes; 0: there is no such block.
 uint32_t block_bytes(uint32_t block_size, uint32_t size, uint32_t index);

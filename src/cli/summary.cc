@@ -28,8 +28,7 @@ void add_rows(const Json& node, const std::string& path, bool top, bool csv,
   bool dir = node.value("Type", 0) == 2;
   auto name = top ? "/" : dir && !path.ends_with('/') ? path + "/" : path;
   auto size = node.value("Size", uint64_t{0});
-  auto dirs = node.value("Dirs", uint64_t{0}) + (top ? 1 : 0);
-  rows.push_back({name, csv ? std::to_string(size) : format_size(size), std::to_string(dirs),
+  rows.push_back({name, csv ? std::to_string(size) : format_size(size), std::to_string(node.value("Dirs", uint64_t{0})),
                   std::to_string(node.value("Files", uint64_t{0}))});
   auto children = node.find("Children");
   if (children == node.end() || !children->is_array()) return;

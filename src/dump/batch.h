@@ -2,17 +2,22 @@
 #pragma once
 
 #include <array>
+#include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
+#include "base/threads.h"
 #include "meta/api.h"
 
 namespace zest::dump {
 
-// Writes without reading; committed every few thousand changes. finish() commits the rest.
+// Writes without reading; committed every few thousand changes, by up to `threads` threads while the caller goes on.
+// Relative changes (add_ref, add_links) wait for all that came before. finish() commits the rest and waits; an error of
+// a commit is given by a later call.
 class Batch {
  public:
-  explicit Batch(meta::Engine& engine) : engine_(engine) {}
+  Batch(meta::Engine& engine, int threads);
   Result<void> put(const meta::Key& key, meta::Value value);
   Result<void> append(Ino ino, ChunkIndex index, std::string records);
   Result<void> new_slice(SliceId id, uint32_t size);
@@ -22,9 +27,16 @@ class Batch {
 
  private:
   Result<void> add(meta::Change change);
+  Result<void> hand_over();
+  void commit(const std::vector<meta::Change>& changes);
+  Result<void> outcome();
   meta::Engine& engine_;
   std::vector<meta::Change> changes_;
   size_t bytes_ = 0;
+  bool relative_ = false;  // changes_ holds one that needs an order
+  std::mutex mutex_;       // of error_
+  std::optional<Error> error_;
+  ThreadPool pool_;
 };
 
 // A set of numbers that are mostly dense: one bit each, in blocks of 4096.

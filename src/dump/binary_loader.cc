@@ -46,7 +46,8 @@ struct Fields {
 
 class BinaryLoader {
  public:
-  BinaryLoader(meta::Meta& meta, const LoadOptions& options) : meta_(meta), options_(options), batch_(meta.engine()) {}
+  BinaryLoader(meta::Meta& meta, const LoadOptions& options)
+      : meta_(meta), options_(options), batch_(meta.engine(), options.threads) {}
   Result<void> load(Source& in);
 
  private:
@@ -152,8 +153,10 @@ Result<void> BinaryLoader::load(Source& in) {
     offset += 12 + size;
   }
   if (setting_.empty()) return fail(EINVAL, "the dump has no settings");
+  ZEST_TRY(batch_.finish());  // what these replace
   for (auto& [key, count] : refs_) ZEST_TRY(batch_.put(Key::slice_ref(key.id, key.size), count));
   ZEST_TRY(batch_.put(Key::counter(meta::counter::kAclMaxId), max_acl_));
+  ZEST_TRY(batch_.finish());  // the settings last: until they are there, there is no volume
   ZEST_TRY(batch_.put(Key::setting(), setting_));
   return batch_.finish();
 }

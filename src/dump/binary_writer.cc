@@ -239,7 +239,7 @@ Result<void> BinaryWriter::write() {
     if (!text) return false;
     m.number(1, key.a);
     m.bytes(2, key.name);
-    m.bytes(3, *text, true);  // the reference refuses an empty value either way
+    m.bytes(3, *text);
     return true;
   }));
   ZEST_TRY(table(Segment::kQuota, Table::kDirQuotas, [](const Key& key, const Value& value, MessageWriter& m) {

@@ -18,6 +18,7 @@ struct DumpOptions {
   bool skip_trash = false;    // JSON
   const std::atomic<bool>* cancelled = nullptr;
   std::atomic<uint64_t>* progress = nullptr;  // counts entries (JSON) or records (binary)
+  int threads = 1;                            // JSON: directories read ahead at once
 };
 
 // The Meta is loaded. Not a snapshot: each directory is read as it is when its turn comes.
@@ -27,6 +28,7 @@ Result<void> dump_binary(meta::Meta& meta, const DumpOptions& options, Sink& out
 struct LoadOptions {
   const std::atomic<bool>* cancelled = nullptr;
   std::atomic<uint64_t>* progress = nullptr;
+  int threads = 1;  // that commit
 };
 // Into an empty database: EEXIST when there is a volume. EINVAL with the place for a broken dump; what was written is
 // then removed again.

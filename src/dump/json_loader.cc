@@ -72,7 +72,8 @@ std::string text(const Json& object, const char* key) {
 
 class JsonLoader : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, JsonLoader> {
  public:
-  JsonLoader(meta::Meta& meta, const LoadOptions& options) : meta_(meta), options_(options), batch_(meta.engine()) {}
+  JsonLoader(meta::Meta& meta, const LoadOptions& options)
+      : meta_(meta), options_(options), batch_(meta.engine(), options.threads) {}
 
   // --- events of the parser; false stops it ---
   bool Null() { return value(nullptr); }
@@ -90,6 +91,7 @@ class JsonLoader : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, JsonLo
   bool EndArray(rapidjson::SizeType) { return end(); }
 
   Result<void> finish();
+  void settle() { (void)batch_.finish(); }  // before what was written is removed
   std::optional<Error> error;
 
  private:
@@ -421,6 +423,7 @@ Result<void> JsonLoader::finish() {
                               {c::kAclMaxId, static_cast<int64_t>(acls_.size())}})
     ZEST_TRY(batch_.put(Key::counter(name), number));
   // the settings last: until they are there, there is no volume
+  ZEST_TRY(batch_.finish());
   ZEST_TRY(batch_.put(Key::setting(), setting_.dump(0, ' ', false, Json::error_handler_t::replace)));
   return batch_.finish();
 }
@@ -441,6 +444,7 @@ Result<void> load_json(meta::Meta& meta, const LoadOptions& options, Source& in)
       return fail(EINVAL, fmt::format("at byte {}: {}", parsed.Offset(), rapidjson::GetParseError_En(parsed.Code())));
     return loader.finish();
   }();
+  if (!loaded) loader.settle();
   if (!loaded)
     if (auto undone = meta.engine().reset(); !undone)
       return fail(loaded.error().code,

@@ -3,9 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <deque>
+#include <future>
 #include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "base/threads.h"
 #include "dump/dump.h"
 #include "dump/escape.h"
 
@@ -72,7 +77,9 @@ std::string chunk_json(ChunkIndex index, const std::vector<Slice>& slices) {
 
 class JsonWriter {
  public:
-  JsonWriter(meta::Meta& meta, const DumpOptions& options, Sink& out) : meta_(meta), options_(options), out_(out) {}
+  JsonWriter(meta::Meta& meta, const DumpOptions& options, Sink& out) : meta_(meta), options_(options), out_(out) {
+    if (options.threads > 1) ahead_.emplace("dump", std::min<size_t>(static_cast<size_t>(options.threads), 64), 10'000);
+  }
   Result<void> write();
 
  private:
@@ -85,7 +92,29 @@ class JsonWriter {
     meta::XattrMap xattrs;
     std::map<ChunkIndex, std::vector<Slice>> chunks;
   };
-  Result<std::vector<Node>> read_nodes(const std::vector<std::pair<Ino, FileType>>& inodes);
+  struct Child {
+    std::string name;
+    Ino ino;
+    FileType type;
+  };
+  using Nodes = std::vector<Node>;
+  // A directory's entries in order, and what the first page of them holds.
+  struct Listing {
+    std::vector<Child> children;
+    Nodes first;  // later the page that is being written
+  };
+  // Read on the threads of `ahead_` while others are written; without them when the result is asked for.
+  template <class Read>
+  auto ahead(Read read) -> std::future<decltype(read())> {
+    if (!ahead_) return std::async(std::launch::deferred, std::move(read));
+    auto task = std::make_shared<std::packaged_task<decltype(read())()>>(std::move(read));
+    ahead_->submit([task] { (*task)(); });
+    return task->get_future();
+  }
+  Result<Nodes> read_nodes(const std::vector<std::pair<Ino, FileType>>& inodes);
+  Result<Nodes> read_page(const std::vector<Child>& children, size_t at);
+  Result<Listing> read_listing(Ino dir);
+  Result<void> write_page(const std::vector<Child>& children, size_t at, const Nodes& nodes, int depth);
   Result<void> write_node(Ino ino, const Node& node, int depth);
   Result<void> write_entries(Ino dir, int depth);
   Result<const AclRule*> acl(uint32_t id);
@@ -105,6 +134,8 @@ class JsonWriter {
   Sink& out_;
   std::string buffer_;
   std::map<uint32_t, AclRule> acls_;
+  std::map<Ino, std::future<Result<Listing>>> listings_;  // of directories to be written soon
+  std::optional<ThreadPool> ahead_;                       // ends first: its tasks use the rest
 };
 
 // An indented JSON value as the member `key` of the outermost object.
@@ -184,7 +215,7 @@ Result<const AclRule*> JsonWriter::acl(uint32_t id) {
   return &acls_.emplace(id, *rule).first->second;
 }
 
-Result<std::vector<JsonWriter::Node>> JsonWriter::read_nodes(const std::vector<std::pair<Ino, FileType>>& inodes) {
+Result<JsonWriter::Nodes> JsonWriter::read_nodes(const std::vector<std::pair<Ino, FileType>>& inodes) {
   std::vector<Node> nodes(inodes.size());
   ZEST_TRY(meta::read(meta_.engine(), system_clock(), [&](meta::Txn& txn) -> Result<void> {
     std::vector<meta::Want> wants;
@@ -277,14 +308,16 @@ Result<void> JsonWriter::write_node(Ino ino, const Node& node, int depth) {
   return put(std::string(static_cast<size_t>(depth) * 2, ' ') + "}\n");
 }
 
-Result<void> JsonWriter::write_entries(Ino dir, int depth) {
-  if (depth > 100'000) return fail(ELOOP, "the tree is too deep: a directory lies in itself");
-  struct Child {
-    std::string name;
-    Ino ino;
-    FileType type;
-  };
-  std::vector<Child> children;
+Result<JsonWriter::Nodes> JsonWriter::read_page(const std::vector<Child>& children, size_t at) {
+  std::vector<std::pair<Ino, FileType>> inodes;
+  for (size_t i = at; i < std::min(at + kPage, children.size()); i++)
+    inodes.push_back({children[i].ino, children[i].type});
+  return read_nodes(inodes);
+}
+
+Result<JsonWriter::Listing> JsonWriter::read_listing(Ino dir) {
+  Listing listing;
+  auto& children = listing.children;
   std::string cursor;
   do {
     ZEST_ASSIGN(auto page, meta_.engine().list(dir, cursor, 10'000, false));
@@ -293,19 +326,50 @@ Result<void> JsonWriter::write_entries(Ino dir, int depth) {
   std::sort(children.begin(), children.end(), [](auto& a, auto& b) { return a.name < b.name; });
   children.erase(std::unique(children.begin(), children.end(), [](auto& a, auto& b) { return a.name == b.name; }),
                  children.end());
-  std::string indent(static_cast<size_t>(depth) * 2, ' ');
+  ZEST_ASSIGN(listing.first, read_page(children, 0));
+  return listing;
+}
+
+Result<void> JsonWriter::write_entries(Ino dir, int depth) {
+  if (depth > 100'000) return fail(ELOOP, "the tree is too deep: a directory lies in itself");
+  auto soon = listings_.extract(dir);
+  ZEST_ASSIGN(auto read, soon ? soon.mapped().get() : read_listing(dir));
+  auto listing = std::make_shared<Listing>(std::move(read));  // shared with the pages that are being read
+  const auto& children = listing->children;
+  std::deque<std::future<Result<Nodes>>> pages;
+  size_t next = kPage;
   for (size_t at = 0; at < children.size(); at += kPage) {
-    if (options_.cancelled && *options_.cancelled) return fail(EINTR);
-    size_t end = std::min(at + kPage, children.size());
-    std::vector<std::pair<Ino, FileType>> inodes;
-    for (size_t i = at; i < end; i++) inodes.push_back({children[i].ino, children[i].type});
-    ZEST_ASSIGN(auto nodes, read_nodes(inodes));
-    for (size_t i = at; i < end; i++) {
-      ZEST_TRY(put(fmt::format("{}\"{}\": {{\n", indent, escape(children[i].name))));
-      ZEST_TRY(write_node(children[i].ino, nodes[i - at], depth + 1));
-      ZEST_TRY(put(fmt::format("{}}}{}\n", indent, i + 1 < children.size() ? "," : "")));
-      if (options_.progress) (*options_.progress)++;
+    while (next < children.size() && pages.size() < static_cast<size_t>(std::max(1, options_.threads))) {
+      pages.push_back(ahead([this, listing, next] { return read_page(listing->children, next); }));
+      next += kPage;
     }
+    if (at > 0) {
+      ZEST_ASSIGN(listing->first, pages.front().get());
+      pages.pop_front();
+    }
+    ZEST_TRY(write_page(children, at, listing->first, depth));
+  }
+  return {};
+}
+
+// The directories of the page that come next are listed while this one is written.
+Result<void> JsonWriter::write_page(const std::vector<Child>& children, size_t at, const Nodes& nodes, int depth) {
+  std::string indent(static_cast<size_t>(depth) * 2, ' ');
+  const size_t end = at + nodes.size();
+  size_t next = at;
+  int waiting = 0;
+  for (size_t i = at; i < end; i++) {
+    if (options_.cancelled && *options_.cancelled) return fail(EINTR);
+    for (; ahead_ && next < end && waiting < options_.threads; next++) {
+      if (children[next].type != FileType::kDirectory) continue;
+      listings_.emplace(children[next].ino, ahead([this, ino = children[next].ino] { return read_listing(ino); }));
+      waiting++;
+    }
+    ZEST_TRY(put(fmt::format("{}\"{}\": {{\n", indent, escape(children[i].name))));
+    ZEST_TRY(write_node(children[i].ino, nodes[i - at], depth + 1));
+    ZEST_TRY(put(fmt::format("{}}}{}\n", indent, i + 1 < children.size() ? "," : "")));
+    if (children[i].type == FileType::kDirectory) waiting--;
+    if (options_.progress) (*options_.progress)++;
   }
   return {};
 }

@@ -19,13 +19,10 @@ class MessageWriter {
   }
   void number(uint32_t field, int64_t value) { number(field, static_cast<uint64_t>(value)); }
   void number(uint32_t field, uint32_t value) { number(field, uint64_t{value}); }
-  void bytes(uint32_t field, std::string_view value, bool even_empty = false) {
-    if (value.empty() && !even_empty) return;
-    varint(uint64_t{field} << 3 | 2);
-    varint(value.size());
-    out_.append(value);
+  void bytes(uint32_t field, std::string_view value) {
+    if (!value.empty()) message(field, value);
   }
-  void message(uint32_t field, const MessageWriter& inner) { bytes(field, inner.out_, true); }
+  void message(uint32_t field, const MessageWriter& inner) { message(field, inner.out_); }
   void varint(uint64_t value) {
     while (value >= 0x80) {
       out_.push_back(static_cast<char>(value | 0x80));
@@ -36,6 +33,11 @@ class MessageWriter {
   const std::string& str() const { return out_; }
 
  private:
+  void message(uint32_t field, std::string_view content) {
+    varint(uint64_t{field} << 3 | 2);
+    varint(content.size());
+    out_.append(content);
+  }
   std::string out_;
 };
 

@@ -140,7 +140,6 @@ std::string summary_json(FileSystem& fs, const Context& context, Ino ino, int de
   Json out{{"Errno", code_of(tree)}, {"Tree", nullptr}};
   if (tree) {
     progress.b = tree->size;
-    if (tree->type == FileType::kDirectory && tree->dirs > 0) tree->dirs--;  // the top does not count itself
     out["Tree"] = tree_json(*tree);
   }
   return dump(out);

@@ -136,6 +136,13 @@ class DirStream {
   virtual Result<std::vector<DirEntry>> next(size_t limit) = 0;
 };
 
+struct CheckOptions {
+  bool repair = false, recursive = false;
+  bool sync_stats = false;                    // compare statistics with a count, too
+  uint16_t dir_mode = 0755;                   // of directories made anew
+  std::atomic<uint64_t>* progress = nullptr;  // counts directories
+};
+
 struct State;         // meta/state.h
 struct CleanUpStats;  // meta/jobs.h
 
@@ -275,9 +282,9 @@ class Meta {
     std::string path, what;
     bool repaired = false;
   };
-  // fsck of directories below `path` (section 10.6).
-  Result<std::vector<Problem>> check(const Context&, const std::string& path, bool repair, bool recursive,
-                                     bool sync_stats, std::atomic<uint64_t>* progress);
+  // fsck of directories below `path` (section 10.6); of "/" recursively also what no directory holds: inodes without a
+  // name, and the volume's counters.
+  Result<std::vector<Problem>> check(const Context&, const std::string& path, const CheckOptions& options);
   // Counts every counter anew by walking the volume: used space, inodes; repair writes them.
   struct Counted {
     int64_t used_space = 0, total_inodes = 0;     // counted
@@ -287,8 +294,16 @@ class Meta {
   Result<DirStat> dir_stat(Ino ino);
   // Files, with their records: for gc, fsck, compact. Also those in the trash and unlinked but open.
   Result<void> scan_chunks(const std::function<bool(Ino, ChunkIndex, const std::vector<Slice>&)>& each);
-  // Every slice that something refers to, delayed ones too (with `delayed` true).
-  Result<void> scan_slices(const std::function<bool(SliceId, uint32_t size, bool delayed)>& each);
+  // Every slice that the metadata names, as often as it does: by chunks (also of the trash and of open unlinked files),
+  // by files and references that wait to be deleted, and as delayed after a compaction.
+  enum class SliceState : uint8_t { kUsed, kPending, kDelayed };
+  struct SliceUse {
+    SliceId id{0};
+    uint32_t size = 0;
+    SliceState state = SliceState::kUsed;
+    Ino owner{0};  // the file of a chunk; else 0
+  };
+  Result<void> scan_slices(const std::function<bool(const SliceUse&)>& each);
 
   // --- quotas (section 16) ---
   enum class QuotaKind { kDirectory, kUser, kGroup };

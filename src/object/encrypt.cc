@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <utility>
 
+#include "base/mapped_file.h"
 #include "object/decorator.h"
 
 namespace zest::object {
@@ -41,6 +43,7 @@ class Encrypt : public Decorator {
   }
 
   Result<void> put(const std::string& key, std::string_view body, std::string_view storage_class) override {
+    if (body.size() >= kLarge) return put_large(key, body, storage_class);
     auto sealed = envelope_->seal(body);
     if (!sealed) return name(key, std::move(sealed.error()));
     return inner_->put(key, *sealed, storage_class);
@@ -55,6 +58,18 @@ class Encrypt : public Decorator {
   }
 
  private:
+  // Larger than any block: a backup of the metadata. Sealed in a temporary file.
+  static constexpr size_t kLarge = 32 << 20;
+  Result<void> put_large(const std::string& key, std::string_view body, std::string_view storage_class) {
+    std::optional<MappedFile> sealed;
+    auto done = envelope_->seal_into(body, [&](size_t size) -> Result<char*> {
+      ZEST_ASSIGN(auto file, MappedFile::temporary(size));
+      return sealed.emplace(std::move(file)).data();
+    });
+    if (!done) return name(key, std::move(done.error()));
+    return inner_->put(key, sealed->view(), storage_class);
+  }
+
   static std::unexpected<Error> name(const std::string& key, Error error) {
     error.what = key + ": " + error.what;
     return fail(std::move(error));

@@ -76,27 +76,27 @@ class RsaEnvelope : public Envelope {
 
   Result<std::string> seal(std::string_view plain) const override {
     DataKey data_key;
-    std::array<unsigned char, kNonce> nonce;
-    if (RAND_bytes(data_key.bytes.data(), kDataKey) != 1 || RAND_bytes(nonce.data(), kNonce) != 1)
-      return fail(EIO, "encrypt: no random numbers");
-    size_t wrapped_size = static_cast<size_t>(EVP_PKEY_get_size(key_.get()));
-    std::string wrapped(wrapped_size, '\0');
-    if (!wrap(data_key, wrapped)) return fail(EIO, "encrypt: cannot wrap the data key");
-    std::string sealed;
-    put_be16(sealed, static_cast<uint16_t>(wrapped.size()));
-    put_u8(sealed, kNonce);
-    sealed += wrapped;
-    sealed.append(reinterpret_cast<const char*>(nonce.data()), kNonce);
+    ZEST_ASSIGN(std::string sealed, header(data_key));
     size_t begin = sealed.size();
     bool good = false;
     // The size handed to the callback is not used: libstdc++ 12 gives the capacity there.
     size_t total = begin + plain.size() + kTag;
     sealed.resize_and_overwrite(total, [&](char* buffer, size_t) {
-      good = encrypt(data_key, nonce.data(), plain, buffer + begin);
+      good = encrypt(data_key, nonce_of(buffer, begin), plain, buffer + begin);
       return good ? total : 0;
     });
     if (!good) return fail(EIO, "encrypt: cipher failed");
     return sealed;
+  }
+
+  Result<void> seal_into(std::string_view plain, const std::function<Result<char*>(size_t)>& room) const override {
+    DataKey data_key;
+    ZEST_ASSIGN(const std::string head, header(data_key));
+    ZEST_ASSIGN(char* to, room(head.size() + plain.size() + kTag));
+    std::memcpy(to, head.data(), head.size());
+    if (!encrypt(data_key, nonce_of(to, head.size()), plain, to + head.size()))
+      return fail(EIO, "encrypt: cipher failed");
+    return {};
   }
 
   Result<std::string> unseal(std::string_view sealed) const override {
@@ -121,6 +121,24 @@ class RsaEnvelope : public Envelope {
   struct Parts {
     std::string_view wrapped, nonce, body, tag;
   };
+
+  // A fresh data key, and what stands before the body; the nonce is its end.
+  Result<std::string> header(DataKey& data_key) const {
+    std::array<unsigned char, kNonce> nonce;
+    if (RAND_bytes(data_key.bytes.data(), kDataKey) != 1 || RAND_bytes(nonce.data(), kNonce) != 1)
+      return fail(EIO, "encrypt: no random numbers");
+    std::string wrapped(static_cast<size_t>(EVP_PKEY_get_size(key_.get())), '\0');
+    if (!wrap(data_key, wrapped)) return fail(EIO, "encrypt: cannot wrap the data key");
+    std::string head;
+    put_be16(head, static_cast<uint16_t>(wrapped.size()));
+    put_u8(head, kNonce);
+    head += wrapped;
+    head.append(reinterpret_cast<const char*>(nonce.data()), kNonce);
+    return head;
+  }
+  static const unsigned char* nonce_of(const char* sealed, size_t header_size) {
+    return reinterpret_cast<const unsigned char*>(sealed + header_size - kNonce);
+  }
 
   static Result<Parts> split(std::string_view sealed) {
     ByteReader reader(sealed);

@@ -2,6 +2,7 @@
 // key. Bytes in, bytes out; knows nothing of stores.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -22,6 +23,8 @@ class Envelope {
 
   // Thread safe.
   virtual Result<std::string> seal(std::string_view plain) const = 0;
+  // The same without memory for it: `room` is asked once, for the size of all, and gives where it goes.
+  virtual Result<void> seal_into(std::string_view plain, const std::function<Result<char*>(size_t)>& room) const = 0;
   // EIO for what was changed, cut, or sealed by another key.
   virtual Result<std::string> unseal(std::string_view sealed) const = 0;
   // The same into a buffer, which must hold it: ERANGE when it does not. After an error the buffer's content is void.

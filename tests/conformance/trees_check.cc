@@ -11,7 +11,7 @@ using meta::Txn;
 class Checks : public Trees {
  protected:
   std::vector<Meta::Problem> check(const std::string& path, bool repair, bool recursive = true, bool sync = true) {
-    auto found = meta_->check(root_, path, repair, recursive, sync, nullptr);
+    auto found = meta_->check(root_, path, {.repair = repair, .recursive = recursive, .sync_stats = sync});
     EXPECT_TRUE(found) << found.error().message();
     return found.value_or(std::vector<Meta::Problem>{});
   }
@@ -35,13 +35,13 @@ ON_EVERY_ENGINE(Checks);
 
 TEST_P(Checks, a_sound_volume) {
   std::atomic<uint64_t> progress{0};
-  auto found = meta_->check(root_, "/", false, true, true, &progress);
+  auto found = meta_->check(root_, "/", {.recursive = true, .sync_stats = true, .progress = &progress});
   ASSERT_OK(found);
   EXPECT_TRUE(found->empty()) << (*found)[0].path << ": " << (*found)[0].what;
   EXPECT_EQ(kTreeDirs + 1, progress);
   EXPECT_TRUE(check("/", true).empty());
-  EXPECT_ERRNO(ENOTDIR, meta_->check(root_, "/t/a", false, false, false, nullptr));
-  EXPECT_ERRNO(ENOENT, meta_->check(root_, "/none", false, false, false, nullptr));
+  EXPECT_ERRNO(ENOTDIR, meta_->check(root_, "/t/a", {}));
+  EXPECT_ERRNO(ENOENT, meta_->check(root_, "/none", {}));
 }
 
 TEST_P(Checks, unflushed_changes_are_no_damage) {
@@ -64,7 +64,7 @@ TEST_P(Checks, wrong_nlink) {
 
 TEST_P(Checks, directory_without_attributes) {
   put([&](Txn& txn) { txn.erase(Key::inode(sub_)); });
-  expect_one(check("/", false), "/t/sub", "are missing", false);
+  expect_one(check("/t", false), "/t/sub", "are missing", false);
   auto problems = check("/t", true);
   expect_one(problems, "/t/sub", "are missing", true);
   const Attr made = attr(sub_);
@@ -75,7 +75,7 @@ TEST_P(Checks, directory_without_attributes) {
   EXPECT_TRUE(check("/", false).empty());
   // The directory itself was asked for.
   put([&](Txn& txn) { txn.erase(Key::inode(sub_)); });
-  auto direct = meta_->check(root_, "/t/sub", true, false, false, nullptr);
+  auto direct = meta_->check(root_, "/t/sub", {.repair = true});
   if (!direct) {
     EXPECT_ERRNO(ENOENT, direct) << "an engine that joins entries with inodes does not show it";
     EXPECT_EQ(1u, check("/t", true).size());
@@ -84,13 +84,50 @@ TEST_P(Checks, directory_without_attributes) {
 }
 
 TEST_P(Checks, entry_without_inode) {
-  const Ino file = find(sub_, "b");
-  const Attr was = attr(file);
-  put([&](Txn& txn) { txn.erase(Key::inode(file)); });
-  auto problems = check("/t/sub", true, true, false);
-  expect_one(problems, "/t/sub/b", "is missing", false);
-  put([&](Txn& txn) { txn.put_attr(file, was); });
+  const Ino empty = mkfile(sub_, "empty"), full = mkfile(sub_, "full");
+  write(full, 1, 100);
+  const uint64_t length = attr(full).length;
+  ASSERT_OK(meta_->flush_ledgers());
+  put([&](Txn& txn) {
+    txn.erase(Key::inode(empty));
+    txn.erase(Key::inode(full));
+  });
+  auto seen = check("/t/sub", false, true, false);
+  EXPECT_EQ(2u, seen.size());
+  for (auto& problem : seen) EXPECT_FALSE(problem.repaired);
+  EXPECT_EQ(2u, check("/t/sub", true, true, false).size());
+  EXPECT_ERRNO(ENOENT, meta_->lookup(root_, sub_, "empty")) << "nothing was left of it";
+  EXPECT_EQ(full, find(sub_, "full"));
+  EXPECT_EQ(length, attr(full).length) << "made anew from its slices";
+  EXPECT_EQ(sub_, attr(full).parent);
+  check("/", true);  // statistics and counters
   EXPECT_TRUE(check("/", false).empty());
+}
+
+TEST_P(Checks, inode_without_entry) {
+  const Ino file = mkfile(sub_, "lost"), dir = mkdir(sub_, "lostdir"), inside = mkfile(dir, "inside");
+  auto open = meta_->create(root_, sub_, "open", 0644, 0, true, 2);
+  ASSERT_OK(open);
+  EXPECT_OK(meta_->unlink(root_, sub_, "open"));
+  ASSERT_OK(meta_->flush_ledgers());
+  put([&](Txn& txn) {
+    txn.erase(Key::entry(sub_, "lost"));
+    txn.erase(Key::entry(sub_, "lostdir"));
+  });
+  auto named = [](const std::vector<Meta::Problem>& problems) {
+    return std::count_if(problems.begin(), problems.end(),
+                         [](auto& problem) { return problem.what.find("has no entry") != std::string::npos; });
+  };
+  EXPECT_EQ(2, named(check("/", false))) << "an open file without a name is no damage";
+  EXPECT_EQ(2, named(check("/", true)));
+  const Ino found = find(kRootIno, "lost+found");
+  EXPECT_EQ(file, find(found, std::to_string(raw(file))));
+  EXPECT_EQ(dir, find(found, std::to_string(raw(dir))));
+  EXPECT_EQ(inside, find(dir, "inside"));
+  EXPECT_EQ(3u, attr(found).nlink);
+  EXPECT_TRUE(check("/", false).empty());
+  EXPECT_OK(meta_->close(open->entry.ino));
+  meta_->drain_deletes();
 }
 
 TEST_P(Checks, statistics) {

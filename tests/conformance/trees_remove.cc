@@ -163,8 +163,8 @@ TEST_P(Cleaning, delayed_slices) {
     txn.put(Key::del_slices(SliceId{951}, now - 10), encode_slice_keys({{SliceId{902}, 10}}));
   });
   std::map<uint64_t, bool> seen;
-  EXPECT_OK(meta_->scan_slices([&](SliceId id, uint32_t, bool delayed) {
-    seen[raw(id)] = delayed;
+  EXPECT_OK(meta_->scan_slices([&](const Meta::SliceUse& use) {
+    seen[raw(use.id)] = use.state == Meta::SliceState::kDelayed;
     return true;
   }));
   EXPECT_EQ((std::map<uint64_t, bool>{{900, true}, {901, true}, {902, true}}), seen);

@@ -3,6 +3,7 @@
 
 #include <mutex>
 
+#include "meta/bulk/orphans.h"
 #include "meta/bulk/walk.h"
 #include "meta/state.h"
 
@@ -35,11 +36,9 @@ Result<uint32_t> count_subdirs(Engine& engine, Ino dir) {
 
 class Checker : public Visitor {
  public:
-  struct Options {
+  struct Options : CheckOptions {
     std::string top_path;  // "/" or "/a/b"
     Ino top_parent{0};
-    bool repair = false, recursive = false, sync_stats = false;
-    std::atomic<uint64_t>* progress = nullptr;
   };
   Checker(State& state, const Context& context, Options options)
       : state_(state), context_(context), options_(std::move(options)) {}
@@ -58,9 +57,7 @@ class Checker : public Visitor {
       if (is_dir) sum.subdirs++;
       sum.stat += entry.attr ? DirStat{static_cast<int64_t>(entry.attr->data_length()), entry.attr->space(), 1}
                              : DirStat{0, 4096, 1};
-      if (!is_dir && !entry.attr)
-        report(path_of(*dir, &entry.name),
-               fmt::format("the entry's inode {} is missing; unlink removes the entry", raw(entry.entry.ino)), false);
+      if (!is_dir && !entry.attr) ZEST_TRY(missing_inode(*dir, entry));
       if (is_dir && options_.recursive)
         descend.push_back(std::make_shared<WalkDir>(dir, entry.entry.ino, std::move(entry.name)));
     }
@@ -118,7 +115,7 @@ class Checker : public Visitor {
         if (present) return {};
         Attr attr;
         attr.type = FileType::kDirectory;
-        attr.mode = 0755;
+        attr.mode = options_.dir_mode;
         attr.uid = context_.uid;
         attr.gid = context_.gid;
         attr.atime = attr.mtime = attr.ctime = state_.clock.now();
@@ -131,6 +128,55 @@ class Checker : public Visitor {
     }
     report(path_of(dir), what, options_.repair);
     return {};
+  }
+
+  // An entry of a file whose attributes are lost: they are made anew from its data or target, which are still there;
+  // where nothing is left, the entry goes.
+  Result<void> missing_inode(const WalkDir& dir, const DirEntry& entry) {
+    const Ino ino = entry.entry.ino;
+    ZEST_ASSIGN(const uint64_t length, length_of_chunks(ino));
+    bool still = false, made = false;
+    ZEST_TRY(state_.run({dir.ino, ino}, [&](Txn& txn) -> Result<void> {
+      still = made = false;
+      ZEST_ASSIGN(auto present, txn.attr(ino));
+      ZEST_ASSIGN(auto named, txn.entry(dir.ino, entry.name));
+      still = !present && named && named->ino == ino;
+      if (!still || !options_.repair) return {};
+      Attr attr;
+      attr.type = entry.entry.type;
+      attr.uid = context_.uid, attr.gid = context_.gid;
+      attr.atime = attr.mtime = attr.ctime = state_.clock.now();
+      attr.parent = dir.ino;
+      attr.length = length;
+      attr.mode = 0600;
+      if (attr.type == FileType::kSymlink) {
+        ZEST_ASSIGN(auto target, txn.symlink(ino));
+        if (target) attr.length = target->size(), attr.mode = 0777;
+      }
+      made = attr.length > 0;
+      if (made)
+        txn.put_attr(ino, attr);
+      else
+        txn.erase(Key::entry(dir.ino, entry.name));
+      return {};
+    }));
+    if (!still) return {};  // removed meanwhile
+    const char* done = !options_.repair ? "" : made ? ": made anew from its content" : ": the entry is removed";
+    report(path_of(dir, &entry.name), fmt::format("the entry's inode {} is missing{}", raw(ino), done),
+           options_.repair);
+    return {};
+  }
+
+  // How far a file's slices reach.
+  Result<uint64_t> length_of_chunks(Ino ino) {
+    uint64_t length = 0;
+    ZEST_TRY(state_.engine->scan(Table::kChunks, raw(ino), [&](const Key& key, const Value& value) {
+      const auto* records = std::get_if<std::string>(&value);
+      if (auto slices = records && key.a == raw(ino) ? decode_slices(*records) : fail(ENOENT))
+        for (const auto& slice : *slices) length = std::max(length, key.b * kChunkSize + slice.pos + slice.len);
+      return true;
+    }));
+    return length;
   }
 
   // Counted once more, and again while the directory changes: the volume may be in use.
@@ -209,11 +255,11 @@ std::string tidy(const std::string& path) {
 
 }  // namespace
 
-Result<std::vector<Meta::Problem>> Meta::check(const Context& context, const std::string& path, bool repair,
-                                               bool recursive, bool sync_stats, std::atomic<uint64_t>* progress) {
+Result<std::vector<Meta::Problem>> Meta::check(const Context& context, const std::string& path,
+                                               const CheckOptions& wanted) {
   State& state = *state_;
-  if (repair) ZEST_TRY(state.writable());
-  Checker::Options options{tidy(path), kRootIno, repair, recursive, sync_stats, progress};
+  if (wanted.repair) ZEST_TRY(state.writable());
+  Checker::Options options{wanted, tidy(path), kRootIno};
   ZEST_ASSIGN(const EntryAttr top, resolve(context, options.top_path));
   if (top.attr.type != FileType::kDirectory) return fail(ENOTDIR);
   const Ino ino = state.map_root(top.ino);
@@ -223,21 +269,21 @@ Result<std::vector<Meta::Problem>> Meta::check(const Context& context, const std
     options.top_parent = state.map_root(parent.ino);
   }
   if (!state.options.read_only) ZEST_TRY(state.ledger.flush_dirs(state));
-  const bool whole = ino == kRootIno && repair && recursive && sync_stats;
+  const bool whole = ino == kRootIno && wanted.recursive;
   Checker checker(state, context, std::move(options));
   WalkOptions walking;
   walking.threads = kThreads;
   walking.cancelled = context.cancelled;
   ZEST_TRY(walk(*state.engine, walking, std::make_shared<WalkDir>(nullptr, ino, ""), checker));
-  if (whole) {
-    ZEST_ASSIGN(const Counted counted, recount(true, nullptr));
-    if (counted.used_space != counted.stored_space || counted.total_inodes != counted.stored_inodes)
-      checker.problems.push_back(
-          {"/",
-           fmt::format("the volume's counters were {} bytes and {} inodes, should be {} and {}", counted.stored_space,
-                       counted.stored_inodes, counted.used_space, counted.total_inodes),
-           true});
-  }
+  if (!whole) return std::move(checker.problems);
+  ZEST_TRY(check_orphans(*this, context, wanted.repair, checker.problems));
+  ZEST_ASSIGN(const Counted counted, recount(wanted.repair, nullptr));
+  if (counted.used_space != counted.stored_space || counted.total_inodes != counted.stored_inodes)
+    checker.problems.push_back(
+        {"/",
+         fmt::format("the volume's counters say {} bytes and {} inodes, there are {} and {}", counted.stored_space,
+                     counted.stored_inodes, counted.used_space, counted.total_inodes),
+         wanted.repair});
   return std::move(checker.problems);
 }
 

@@ -1,6 +1,8 @@
 // Whole-volume scans: chunks, slices, and the volume's counters anew.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "meta/bulk/seen.h"
 #include "meta/state.h"
@@ -20,15 +22,27 @@ Result<void> Meta::scan_chunks(const std::function<bool(Ino, ChunkIndex, const s
   });
 }
 
-Result<void> Meta::scan_slices(const std::function<bool(SliceId, uint32_t size, bool delayed)>& each) {
+Result<void> Meta::scan_slices(const std::function<bool(const SliceUse&)>& each) {
+  auto& engine = *state_->engine;
   bool more = true;
-  ZEST_TRY(scan_chunks([&](Ino, ChunkIndex, const std::vector<Slice>& slices) {
+  auto give = [&](SliceId id, uint32_t size, SliceState state, Ino owner) {
+    if (more && raw(id) != 0) more = each({id, size, state, owner});
+  };
+  // The data of a file that waits for deletion goes at any moment.
+  std::vector<uint64_t> deleted;
+  ZEST_TRY(engine.scan(Table::kDelFiles, 0, [&](const Key& key, const Value&) {
+    deleted.push_back(key.a);
+    return true;
+  }));
+  std::sort(deleted.begin(), deleted.end());
+  ZEST_TRY(scan_chunks([&](Ino ino, ChunkIndex, const std::vector<Slice>& slices) {
+    const bool pending = std::binary_search(deleted.begin(), deleted.end(), raw(ino));
     for (const auto& slice : slices)
-      if (more && raw(slice.id) != 0) more = each(slice.id, slice.size, false);
+      give(slice.id, slice.size, pending ? SliceState::kPending : SliceState::kUsed, ino);
     return more;
   }));
   if (!more) return {};
-  return state_->engine->scan(Table::kDelSlicesTable, 0, [&](const Key& key, const Value& value) {
+  ZEST_TRY(engine.scan(Table::kDelSlicesTable, 0, [&](const Key& key, const Value& value) {
     const auto* records = std::get_if<std::string>(&value);
     if (!records) return true;
     auto slices = decode_slice_keys(*records);
@@ -36,8 +50,13 @@ Result<void> Meta::scan_slices(const std::function<bool(SliceId, uint32_t size, 
       log_error(fmt::format("delayed slices of slice {} are damaged: {}", key.a, slices.error().message()));
       return true;
     }
-    for (const auto& slice : *slices)
-      if (more && raw(slice.id) != 0) more = each(slice.id, slice.size, true);
+    for (const auto& slice : *slices) give(slice.id, slice.size, SliceState::kDelayed, Ino{0});
+    return more;
+  }));
+  if (!more) return {};
+  return engine.scan(Table::kSliceRefs, 0, [&](const Key& key, const Value& value) {
+    const auto* refs = std::get_if<int64_t>(&value);
+    if (refs && *refs <= 0) give(SliceId{key.a}, static_cast<uint32_t>(key.b), SliceState::kPending, Ino{0});
     return more;
   });
 }
