@@ -19,8 +19,8 @@ std::string host_name() {
   return host;
 }
 
-// A push gateway puts its own `job` over that of background jobs, which would then be one and the same: it gets the name
-// that Prometheus gives such labels.
+// A push gateway puts its own `job` over that of background jobs, which would then be one and the same: it gets the
+// name that Prometheus gives such labels.
 std::vector<fs::Metric> metrics_to_push(const fs::FileSystem& fs) {
   auto metrics = fs.metrics();
   for (auto& metric : metrics)

@@ -10,8 +10,7 @@ constexpr const char* kNames[kMethods] = {
     "link",      "unlink",          "rmdir",    "rename",   "readlink",  "open",        "opendir",
     "readdir",   "releasedir",      "read",     "write",    "release",   "flush",       "fsync",
     "fallocate", "copy_file_range", "setxattr", "getxattr", "listxattr", "removexattr", "statfs",
-    "getlk",     "setlk",           "flock",    "ioctl",    "access",    "tmpfile",
-    "lseek",
+    "getlk",     "setlk",           "flock",    "ioctl",    "access",    "tmpfile",     "lseek",
 };
 
 }  // namespace
