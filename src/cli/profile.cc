@@ -143,9 +143,9 @@ int ProfileCommand::run() {
 Runner setup_profile(CLI::App& app) {
   auto command = std::make_shared<ProfileCommand>();
   positionals(app, command->args, 1, 1);
-  app.add_option("--uid,-u", command->uids, "only these users")->delimiter(',');
-  app.add_option("--gid,-g", command->gids, "only these groups")->delimiter(',');
-  app.add_option("--pid,-p", command->pids, "only these processes")->delimiter(',');
+  app.add_option("--uid,-u", command->uids, "only these users")->delimiter(',')->allow_extra_args(false);
+  app.add_option("--gid,-g", command->gids, "only these groups")->delimiter(',')->allow_extra_args(false);
+  app.add_option("--pid,-p", command->pids, "only these processes")->delimiter(',')->allow_extra_args(false);
   app.add_option("--interval", command->interval, "seconds between tables; 0: one table of a whole log");
   return [command] { return command->run(); };
 }

@@ -21,7 +21,7 @@ def table_rows(section):
     """The cells of the tables' rows that have a type in their second column."""
     for line in section.splitlines():
         cells = [cell.strip() for cell in line.strip("| ").split("|")]
-        if len(cells) > 2 and (cells[1] in TYPES or cells[0] == "process_*"):
+        if len(cells) > 2 and (cells[1].split(" ")[0] in TYPES or cells[0] == "process_*"):
             yield cells
 
 
