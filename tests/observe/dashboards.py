@@ -37,7 +37,7 @@ def metrics_in(expression):
 def busy_mount():
     """A mount that has done a bit of everything, and goes on doing it."""
     vol = zest.Volume(name="shown")
-    mount = vol.mount("--metrics", "127.0.0.1:0", "--writeback", "--backup-meta", "10s", env={"SKIP_BACKUP_META_CHECK": "true"})
+    mount = vol.mount("--metrics", "127.0.0.1:0", "--writeback", "--heartbeat", "1", "--backup-meta", "10s", env={"SKIP_BACKUP_META_CHECK": "true"})
     os.mkdir(mount.path("dir"))
     zest.zestfs("quota", "set", vol.meta, "--path", "/dir", "--inodes", "1000", "--capacity", "1")
     zest.zestfs("quota", "set", vol.meta, "--uid", "1000", "--inodes", "1000", "--capacity", "1")

@@ -106,7 +106,7 @@ def the_text_is_as_documented():
 def everything_documented_is_exported():
     """Names and types are those of docs/behaviour/metrics.md, no more and no less."""
     vol = zest.Volume()
-    mount = vol.mount("--metrics", "127.0.0.1:0", "--cache-large-write")
+    mount = vol.mount("--metrics", "127.0.0.1:0", "--cache-large-write", "--heartbeat", "1")
     os.mkdir(mount.path("dir"))
     put_file(mount.path("dir", "file"), 100_000)
     zest.zestfs("quota", "set", vol.meta, "--path", "/dir", "--inodes", "100")
