@@ -6,10 +6,10 @@ volumes.py KIND: sqlite-plain, sqlite-lz4, ... Those of database servers are loa
 import json
 import os
 import pathlib
-import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+import servers
 import zest
 
 PASSPHRASE = {"JFS_RSA_PASSPHRASE": "golden-pass"}
@@ -22,12 +22,8 @@ def unpack(kind):
 
 
 def redis_from(folder):
-    port = zest.free_port()
-    server = subprocess.Popen([zest.tool("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder,
-                               "--dbfilename", "dump.rdb"], stdout=subprocess.DEVNULL)
-    zest.on_exit(server.kill)
-    zest.wait_until(lambda: zest._answers(port), "redis answers")
-    return f"redis://127.0.0.1:{port}/3"
+    server = servers.Redis(options=["--dir", folder, "--dbfilename", "dump.rdb"])
+    return f"redis://{servers.HOST}:{server.port}/3"
 
 
 def postgres_from(folder):
