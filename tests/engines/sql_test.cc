@@ -9,6 +9,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <set>
 #include <sstream>
 #include <thread>
@@ -316,29 +317,81 @@ TEST(PostgresSchema, ATableThatChangesWhileStatementsArePrepared_postgres) {
   EXPECT_EQ(*setting, Value(std::string("{}")));
 }
 
-// Names that differ in case or trailing blanks only are different names.
-TEST(Names, AreExact) {
-  for (const std::string& url : {fresh_sqlite_url(), fresh_memory_url()}) {
+// The format's columns are signed and of 32 bits; an administrator may have widened them.
+void expect_wide_ids(const std::string& url, const std::function<void()>& widen) {
+  Attr attr;
+  attr.uid = 0xFFFFFFF0, attr.gid = 0x80000001, attr.rdev = 0x90000000;
+  {
     auto engine = open_prepared(url);
-    ASSERT_TRUE(put(*engine, Key::entry(Ino{1}, "a"), Entry{FileType::kFile, Ino{2}}));
-    EXPECT_EQ(get(*engine, Key::entry(Ino{1}, "A")).value_or(Value(true)), Value());
-    EXPECT_EQ(get(*engine, Key::entry(Ino{1}, "a ")).value_or(Value(true)), Value());
+    auto refused = put(*engine, Key::inode(Ino{2}), attr);
+    EXPECT_EQ(code_of(refused), EINVAL);
+    EXPECT_NE(refused.error().message().find("4294967280"), std::string::npos) << refused.error().message();
+    EXPECT_EQ(get(*engine, Key::inode(Ino{2})).value_or(Value(true)), Value());
   }
+  widen();
+  auto engine = open(url);
+  ASSERT_TRUE(put(*engine, Key::inode(Ino{2}), attr));
+  ASSERT_TRUE(add_one(*engine, Ino{2}));  // compared in the commit, too
+  attr.length++;
+  EXPECT_EQ(get(*engine, Key::inode(Ino{2})).value_or(Value()), Value(attr));
 }
 
-TEST(Names, AreExact_mysql) {
-  auto engine = open_prepared(testing_servers::MariadbServer::shared().fresh_url());
-  for (std::string name : {"a", "A", "a ", "\xc3\xa4", "a\xff"}) {
-    ASSERT_TRUE(put(*engine, Key::entry(Ino{1}, name), Entry{FileType::kFile, Ino{2 + name.size()}}));
-    ASSERT_TRUE(put(*engine, Key::xattr(Ino{2}, "user." + name), name));
-  }
-  for (std::string name : {"a", "A", "a ", "\xc3\xa4", "a\xff"}) {
-    EXPECT_EQ(get(*engine, Key::entry(Ino{1}, name)).value_or(Value()),
-              Value(Entry{FileType::kFile, Ino{2 + name.size()}}));
-    EXPECT_EQ(get(*engine, Key::xattr(Ino{2}, "user." + name)).value_or(Value()), Value(name));
-  }
-  EXPECT_EQ(get(*engine, Key::entry(Ino{1}, "a  ")).value_or(Value(true)), Value());
+TEST(WideIds, WhereTheColumnsHoldThem_postgres) {
+  expect_wide_ids(testing_servers::PostgresServer::shared().url("table_prefix=wide"), [] {
+    sql_on_postgres("ALTER TABLE jfs_wide_node ALTER uid TYPE BIGINT, ALTER gid TYPE BIGINT, ALTER rdev TYPE BIGINT");
+  });
 }
+
+TEST(WideIds, WhereTheColumnsHoldThem_mysql) {
+  auto& server = testing_servers::MariadbServer::shared();
+  expect_wide_ids(server.url("table_prefix=wide"), [&] {
+    testing_servers::Child client;
+    client.start({"mariadb", "--no-defaults", "--socket=" + server.socket(), "-uroot", "zest", "-e",
+                  "ALTER TABLE jfs_wide_node MODIFY uid INT UNSIGNED NOT NULL, MODIFY gid BIGINT NOT NULL, "
+                  "MODIFY rdev INT UNSIGNED NULL"},
+                 "/dev/null");
+    EXPECT_EQ(client.wait(), 0);
+  });
+}
+
+// Names are bytes: those that differ in case or trailing blanks only are different names, as are those of an xattr.
+void expect_exact_names(const std::string& url, bool any_xattr_name) {
+  auto engine = open_prepared(url);
+  std::string every;
+  for (int c = 1; c < 256; c++) every += static_cast<char>(c);
+  uint64_t number = 1;
+  std::map<std::string, uint64_t> names;
+  for (const std::string& name : {std::string("a"), std::string("A"), std::string("a "), std::string("a  "),
+                                  std::string("\xc3\xa4"), std::string("a\xff"), std::string("a\\'\"%?$1"), every})
+    names[name] = ++number;
+  for (const auto& [name, ino] : names) {
+    ASSERT_TRUE(put(*engine, Key::entry(Ino{1}, name), Entry{FileType::kFile, Ino{ino}}));
+    auto xattr = put(*engine, Key::xattr(Ino{2}, "user." + name), name);
+    const bool valid = name.find('\xff') == std::string::npos;
+    EXPECT_EQ(code_of(xattr), valid || any_xattr_name ? 0 : EINVAL) << name;
+  }
+  for (const auto& [name, ino] : names) {
+    EXPECT_EQ(get(*engine, Key::entry(Ino{1}, name)).value_or(Value()), Value(Entry{FileType::kFile, Ino{ino}}));
+    const bool valid = name.find('\xff') == std::string::npos;
+    EXPECT_EQ(get(*engine, Key::xattr(Ino{2}, "user." + name)).value_or(Value(true)),
+              valid || any_xattr_name ? Value(name) : Value());
+  }
+  EXPECT_EQ(get(*engine, Key::entry(Ino{1}, "a   ")).value_or(Value(true)), Value());
+  EXPECT_EQ(get(*engine, Key::entry(Ino{1}, "\xc3\x84")).value_or(Value(true)), Value());
+  std::string cursor;
+  std::map<std::string, uint64_t> listed;
+  auto page = engine->list(Ino{1}, cursor, 100, false);
+  ASSERT_TRUE(page);
+  for (const auto& entry : *page) listed[entry.name] = raw(entry.entry.ino);
+  EXPECT_EQ(listed, names);
+}
+
+TEST(Names, AreExact) {
+  for (const std::string& url : {fresh_sqlite_url(), fresh_memory_url()}) expect_exact_names(url, true);
+}
+TEST(Names, AreExact_mysql) { expect_exact_names(testing_servers::MariadbServer::shared().fresh_url(), true); }
+// A text column holds no others there.
+TEST(Names, AreExact_postgres) { expect_exact_names(testing_servers::PostgresServer::shared().fresh_url(), false); }
 
 }  // namespace
 }  // namespace zest::meta

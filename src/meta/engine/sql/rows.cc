@@ -19,9 +19,9 @@ Time time_of(int64_t us, int64_t ns) {
   return {sec, static_cast<uint32_t>(part * 1000 + ns)};
 }
 
-Result<void> add_attr(Params& p, const Key& key, const Attr& a, Dialect dialect, bool tier) {
-  if (dialect != Dialect::kSqlite) {
-    for (uint32_t v : {a.uid, a.gid, a.rdev, a.access_acl, a.default_acl}) {
+Result<void> add_attr(Params& p, const Key& key, const Attr& a, Dialect dialect, const Schema& schema) {
+  if (dialect != Dialect::kSqlite && !schema.wide_ids) {
+    for (uint32_t v : {a.uid, a.gid, a.rdev}) {
       if (v <= INT32_MAX) continue;
       auto text =
           fmt::format("inode {}: {} does not fit the database's signed 32-bit columns (uid {}, gid {}, rdev {})", key.a,
@@ -35,7 +35,7 @@ Result<void> add_attr(Params& p, const Key& key, const Attr& a, Dialect dialect,
                     int64_t{a.nlink}, static_cast<int64_t>(a.length), int64_t{a.rdev},
                     static_cast<int64_t>(raw(a.parent)), int64_t{a.access_acl}, int64_t{a.default_acl}})
     p.push_back(integer(v));
-  if (tier) p.push_back(integer(a.tier));
+  if (schema.tier) p.push_back(integer(a.tier));
   return {};
 }
 
@@ -97,14 +97,14 @@ Params key_params(const Key& key, Dialect dialect) {
   }
 }
 
-Result<void> add_value_params(Params& p, const Key& key, const Value& value, Dialect dialect, bool tier) {
+Result<void> add_value_params(Params& p, const Key& key, const Value& value, Dialect dialect, const Schema& schema) {
   switch (key.kind) {
     case Kind::kSetting: p.push_back(Param::text(std::get<std::string>(value))); break;
     case Kind::kCounter:
     case Kind::kSliceRef:
     case Kind::kDelFile:
     case Kind::kDetached: p.push_back(integer(std::get<int64_t>(value))); break;
-    case Kind::kInode: return add_attr(p, key, std::get<Attr>(value), dialect, tier);
+    case Kind::kInode: return add_attr(p, key, std::get<Attr>(value), dialect, schema);
     case Kind::kEntry: {
       const auto& entry = std::get<Entry>(value);
       p.push_back(id(raw(entry.ino)));

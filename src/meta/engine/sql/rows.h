@@ -8,8 +8,9 @@ namespace zest::meta::sql {
 
 // The columns that name a record of one row.
 Params key_params(const Key& key, Dialect dialect);
-// Appends the other columns. EINVAL for what the database cannot hold: ids over 2^31 in its signed columns.
-Result<void> add_value_params(Params& params, const Key& key, const Value& value, Dialect dialect, bool tier);
+// Appends the other columns. EINVAL for what the database cannot hold: ids over 2^31 in signed columns of 32 bits.
+Result<void> add_value_params(Params& params, const Key& key, const Value& value, Dialect dialect,
+                              const Schema& schema);
 // The record in a row whose value columns begin at `column`.
 Result<Value> decode_row(const Key& key, const Rows& rows, size_t row, size_t column, bool tier);
 Attr decode_node(const Rows& rows, size_t row, size_t column, bool tier);

@@ -18,6 +18,7 @@ struct Schema {
   bool volume = false;  // the tables are there
   bool tier = false;    // node.tier_id
   bool user_quota = false;
+  bool wide_ids = false;  // node.uid, gid and rdev were widened: they hold 32 bits and more
 };
 
 // A kind of record that is one row.

@@ -120,6 +120,18 @@ Result<bool> Database::has_column(Connection& connection, const std::string& tab
   return !rows.empty() && rows.integer(0, 0) > 0;
 }
 
+Result<bool> Database::has_wide_ids(Connection& connection, const std::string& table) {
+  if (dialect() == Dialect::kSqlite) return true;
+  const bool mysql = dialect() == Dialect::kMysql;
+  ZEST_ASSIGN(
+      auto rows,
+      connection.define(fmt::format(
+          "SELECT count(*) FROM information_schema.columns WHERE table_schema={} AND table_name='{}' "
+          "AND column_name IN ('uid','gid','rdev') AND (data_type='bigint'{})",
+          mysql ? "DATABASE()" : "current_schema()", table, mysql ? " OR column_type LIKE 'int%unsigned'" : "")));
+  return !rows.empty() && rows.integer(0, 0) == 3;
+}
+
 // A volume of an old client lacks the tables and columns that came later.
 Result<void> Database::complete(Connection& connection) {
   ZEST_ASSIGN(bool tables, has_column(connection, table_name(config_.table_prefix, "acl"), "id"));
@@ -146,6 +158,7 @@ Result<Schema> Database::look() {
   if (!config_.read_only) ZEST_TRY(complete(*lease));
   ZEST_ASSIGN(schema.tier, has_column(*lease, table_name(config_.table_prefix, "node"), "tier_id"));
   ZEST_ASSIGN(schema.user_quota, has_column(*lease, table_name(config_.table_prefix, "user_group_quota"), "qkey"));
+  ZEST_ASSIGN(schema.wide_ids, has_wide_ids(*lease, table_name(config_.table_prefix, "node")));
   return schema;
 }
 

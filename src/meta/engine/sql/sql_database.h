@@ -42,6 +42,7 @@ class Database {
   Result<Schema> look();
   Result<void> complete(Connection& connection);
   Result<bool> has_column(Connection& connection, const std::string& table, const std::string& column);
+  Result<bool> has_wide_ids(Connection& connection, const std::string& table);
 
   const std::unique_ptr<Driver> driver_;
   const Config config_;

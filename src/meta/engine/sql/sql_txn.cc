@@ -181,7 +181,7 @@ Result<void> SqlTxn::plan_check(const Key& key, const Value& value, bool written
     if (!inserted) plan.add(texts_of(key.kind).verify_absent, std::move(params));
     return {};
   }
-  ZEST_TRY(add_value_params(params, key, value, database_.dialect(), texts_->schema.tier));
+  ZEST_TRY(add_value_params(params, key, value, database_.dialect(), texts_->schema));
   plan.add(written ? texts_of(key.kind).verify_exclusive : texts_of(key.kind).verify_shared, std::move(params));
   return {};
 }
@@ -208,7 +208,7 @@ Result<void> SqlTxn::plan_list_check(const Key& key, const Value& value, Plan& p
     for (const auto& [name, content] : *all) {
       Key one{Kind::kXattr, key.a, 0, name};
       Params params = key_params(one, database_.dialect());
-      ZEST_TRY(add_value_params(params, one, content, database_.dialect(), false));
+      ZEST_TRY(add_value_params(params, one, content, database_.dialect(), texts_->schema));
       plan.add(texts_of(Kind::kXattr).verify_shared, std::move(params));
     }
   }
@@ -236,14 +236,14 @@ Result<void> SqlTxn::plan_put(const Change& change, Plan& plan) {
   auto known = present_.find(key);
   Params params;
   if (known != present_.end() && known->second) {
-    ZEST_TRY(add_value_params(params, key, change.value, database_.dialect(), texts_->schema.tier));
+    ZEST_TRY(add_value_params(params, key, change.value, database_.dialect(), texts_->schema));
     if (params.empty()) return {};
     for (auto& p : key_params(key, database_.dialect())) params.push_back(std::move(p));
     plan.add(texts.update, std::move(params));
     return {};
   }
   params = key_params(key, database_.dialect());
-  ZEST_TRY(add_value_params(params, key, change.value, database_.dialect(), texts_->schema.tier));
+  ZEST_TRY(add_value_params(params, key, change.value, database_.dialect(), texts_->schema));
   // An ACL rule gets a row of its own, or none: rules never change.
   bool insert = known != present_.end() || key.kind == Kind::kAcl;
   plan.add(insert ? texts.insert : texts.upsert, std::move(params));
