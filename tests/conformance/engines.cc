@@ -46,10 +46,10 @@ class SqliteDatabase : public Database {
   TempDir dir_;
 };
 
-const RegisterEngine sqlite("sqlite", [](std::string&) { return std::make_unique<SqliteDatabase>(); });
+const RegisterEngine sqlite("sqlite", [] { return std::make_unique<SqliteDatabase>(); });
 #endif
 
-const RegisterEngine memkv("memkv", [](std::string&) { return std::make_unique<MemoryDatabase>(); });
+const RegisterEngine memkv("memkv", [] { return std::make_unique<MemoryDatabase>(); });
 
 }  // namespace
 

@@ -19,15 +19,15 @@ class Database {
 
 struct EngineCase {
   std::string name;
-  // Null when the machine lacks the server: the test is skipped, and `why` says so.
-  std::function<std::unique_ptr<Database>(std::string& why)> make;
+  // Throws std::runtime_error when the machine lacks the server: its tests fail.
+  std::function<std::unique_ptr<Database>()> make;
 };
 inline std::ostream& operator<<(std::ostream& out, const EngineCase& engine) { return out << engine.name; }
 
 std::vector<EngineCase>& engine_cases();
 
 struct RegisterEngine {
-  RegisterEngine(std::string name, std::function<std::unique_ptr<Database>(std::string&)> make) {
+  RegisterEngine(std::string name, std::function<std::unique_ptr<Database>()> make) {
     engine_cases().push_back({std::move(name), std::move(make)});
   }
 };

@@ -14,7 +14,7 @@ class RedisDatabase : public Database {
   const std::string url_;
 };
 
-const RegisterEngine kRedis("redis", [](std::string&) -> std::unique_ptr<Database> {
+const RegisterEngine kRedis("redis", []() -> std::unique_ptr<Database> {
   static meta::redis::TestServer server;
   return std::make_unique<RedisDatabase>(server.fresh_url());
 });

@@ -17,10 +17,10 @@ class SqlDatabase : public Database {
   const std::string url_;
 };
 
-const RegisterEngine kPostgres("postgres", [](std::string&) -> std::unique_ptr<Database> {
+const RegisterEngine kPostgres("postgres", []() -> std::unique_ptr<Database> {
   return std::make_unique<SqlDatabase>(PostgresServer::shared().fresh_url());
 });
-const RegisterEngine kMysql("mysql", [](std::string&) -> std::unique_ptr<Database> {
+const RegisterEngine kMysql("mysql", []() -> std::unique_ptr<Database> {
   return std::make_unique<SqlDatabase>(MariadbServer::shared().fresh_url());
 });
 

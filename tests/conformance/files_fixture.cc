@@ -160,9 +160,7 @@ void Client::settle() {
 }
 
 void FilesTest::SetUp() {
-  std::string reason;
-  database_ = GetParam().make(reason);
-  ASSERT_TRUE(database_) << reason;
+  database_ = GetParam().make();
   url_ = database_->url();
   keeper_ = open_meta(url_, {});
   ASSERT_TRUE(keeper_);

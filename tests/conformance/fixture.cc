@@ -42,9 +42,7 @@ Context user(uint32_t uid, uint32_t gid, std::vector<uint32_t> gids) {
 }
 
 void Conformance::SetUp() {
-  std::string why;
-  database_ = GetParam().make(why);
-  ASSERT_TRUE(database_) << why;
+  database_ = GetParam().make();
   auto engine = meta::open_engine(database_->url(), {});
   ASSERT_TRUE(engine) << engine.error().message();
   Format format;
