@@ -208,6 +208,52 @@ TEST_P(Sessions, sleeper_notices_before_it_writes) {
   EXPECT_OK(other->close_session());
 }
 
+TEST_P(Sessions, sleeper_that_lost_a_lock_leaves_the_file_alone) {
+  auto other = slow_client();
+  const Ino locked = mkfile(kRootIno, "locked"), ranges = mkfile(kRootIno, "ranges"), free = mkfile(kRootIno, "free");
+  EXPECT_OK(other->flock(root_, locked, 7, LockType::kWrite, false));
+  EXPECT_OK(other->setlk(root_, ranges, 8, PosixLock{LockType::kWrite, 1, 0, 99}, false));
+  EXPECT_OK(other->setlk(root_, free, 8, PosixLock{LockType::kWrite, 1, 0, 99}, false));
+  EXPECT_OK(other->setlk(root_, free, 8, PosixLock{LockType::kUnlock, 1, 0, 99}, false));
+  auto code_of_write = [&](Ino ino) {
+    auto id = other->new_slice_id();
+    EXPECT_OK(id);
+    Meta::ChunkWrite write{0, Slice{0, *id, 10, 0, 10}, clock_.now()};
+    return code_of(other->write(ino, std::span(&write, 1)));
+  };
+  clock_.advance(kLifeMs + 2000);
+  EXPECT_OK(meta_->clean_stale_sessions());
+  EXPECT_EQ(0, code_of_flock(*meta_, locked)) << "it is free for others";
+  for (Ino ino : {locked, ranges}) {
+    EXPECT_EQ(EIO, code_of_write(ino));
+    EXPECT_ERRNO(EIO, other->truncate(root_, ino, 5, true));
+    EXPECT_ERRNO(EIO, other->copy_file_range(root_, free, 0, ino, 0, 5));
+  }
+  EXPECT_EQ(0, code_of_write(free));
+  // Whoever lets go of the lost lock, or takes it again, is in the know.
+  EXPECT_OK(other->flock(root_, locked, 7, LockType::kUnlock, false));
+  EXPECT_OK(other->setlk(root_, ranges, 8, PosixLock{LockType::kWrite, 1, 0, 9}, false));
+  EXPECT_EQ(0, code_of_write(locked));
+  EXPECT_EQ(0, code_of_write(ranges));
+  EXPECT_OK(other->close_session());
+}
+
+// Woken while another client is about to clean up after it: what it still holds stays its own.
+TEST_P(Sessions, who_wakes_in_time_keeps_its_locks) {
+  auto other = slow_client();
+  const Held held = hold(*other);
+  clock_.advance(kLifeMs + 2000);
+  const uint64_t sid = other->session_id();
+  ASSERT_TRUE(session(sid)) << "stale, and not removed yet";
+  EXPECT_OK(other->state().jobs->refresh());
+  EXPECT_OK(meta::reap_stale(meta_->state(), {sid}));  // as of a look before the refresh
+  EXPECT_TRUE(session(sid));
+  EXPECT_EQ(EAGAIN, code_of_flock(*meta_, held.locked));
+  EXPECT_OK(meta_->getattr(root_, held.unlinked));
+  write(*other, held.locked, 10);
+  EXPECT_OK(other->close_session());
+}
+
 TEST_P(Sessions, next_process_takes_over) {
   auto old = slow_client();
   const Ino file = mkfile(kRootIno, "f");
