@@ -76,6 +76,7 @@ TEST(Log, SecretsAreMasked) {
   EXPECT_EQ(mask_secrets("redis://:secret@h:1/2"), "redis://:****@h:1/2");
   EXPECT_EQ(mask_secrets("cannot open mysql://u:p@ss:w/rd@(h:3306)/db now"),
             "cannot open mysql://u:****@(h:3306)/db now");
+  EXPECT_EQ(mask_secrets("mysql://u:p@s?s#w@tcp(h:3306)/db?tls=true"), "mysql://u:****@tcp(h:3306)/db?tls=true");
   EXPECT_EQ(mask_secrets("redis://h:6379/1"), "redis://h:6379/1");
   EXPECT_EQ(mask_secrets("a://u:x@h b://v:y@g"), "a://u:****@h b://v:****@g");
   EXPECT_EQ(mask_secrets("postgres://u@h/db?password=p/x&sslpassword=y&sslmode=require z"),

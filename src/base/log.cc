@@ -67,6 +67,14 @@ std::shared_ptr<spdlog::logger> build(const LogOptions& options) {
   return logger;
 }
 
+// Where the address begins: of MySQL it stands in parentheses, and any byte may go before. npos: the URL names no user.
+size_t end_of_user(std::string_view url) {
+  for (std::string_view address : {"@(", "@tcp(", "@unix("})
+    if (auto at = url.rfind(address); at != std::string_view::npos) return at;
+  auto at = url.substr(0, url.find('?')).rfind('@');
+  return at == std::string_view::npos ? url.rfind('@') : at;
+}
+
 // The values of "...password=" among the parameters of a URL.
 std::string mask_parameters(std::string_view text) {
   constexpr std::string_view kName = "password=";
@@ -136,9 +144,7 @@ std::string mask_secrets(std::string_view text) {
     auto word = text.substr(0, text.find_first_of(" \t\r\n\"'"));
     auto next = word.find("://");
     if (next != std::string_view::npos) word = word.substr(0, next);
-    auto query = word.find('?');
-    auto at = word.rfind('@', query == std::string_view::npos ? word.size() : query);
-    if (at == std::string_view::npos) at = word.rfind('@');
+    auto at = end_of_user(word);
     auto colon = word.find(':');
     size_t masked = 0;
     if (at != std::string_view::npos && colon != std::string_view::npos && colon < at) {

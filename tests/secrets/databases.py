@@ -13,9 +13,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 import zest
 import servers
 
-PASSWORD = "p@ss:w/rd%41&x=?#y"
+PASSWORD = "p@ss:w/rd%&x=?#y"  # a percent sign that begins no code, so that MySQL's URL can also hold it as it is
 ENCODED = urllib.parse.quote(PASSWORD, safe="")
-SECRETS = (PASSWORD, ENCODED)
+SECRETS = (PASSWORD, ENCODED, "w/rd%&x")  # nor a part
 
 
 class Authority:
