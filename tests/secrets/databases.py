@@ -95,10 +95,12 @@ def use(meta, **env):
     zest.zestfs("umount", f"{folder}/daemon")
     with open(log) as text:
         must_show_nothing("the daemon's log", text.read())
-    zest.zestfs("destroy", meta, zest_uuid(meta, env), "--yes", env=env)
+    uuid = uuid_of(meta, env)
+    # the daemon may still be closing its session
+    zest.wait_until(lambda: zest.zestfs("destroy", meta, uuid, "--yes", env=env, check=False).returncode == 0, "the volume is destroyed")
 
 
-def zest_uuid(meta, env):
+def uuid_of(meta, env):
     return re.search(r'"UUID": *"([^"]+)"', zest.zestfs("status", meta, env=env).stdout).group(1)
 
 
