@@ -220,7 +220,7 @@ def control_requests():
     assert info["Failed"] and info["Reason"]
     code, tree = control(d, 1007, struct.pack(">QBBB", root, 2, 5, 1))
     assert tree["Errno"] == 0 and tree["Tree"]["Files"] == 21 and len(tree["Tree"]["Children"]) == 6
-    assert tree["Tree"]["Dirs"] == 3 and sorted(c["Dirs"] for c in tree["Tree"]["Children"])[-1] == 3
+    assert tree["Tree"]["Dirs"] == 4 and sorted(c["Dirs"] for c in tree["Tree"]["Children"])[-1] == 3
     code, _ = control(d, 1006, struct.pack(">QQQB", os.stat(f"{d}/tree").st_ino, root, root, 4) + b"copy" + struct.pack(">HB", 0o022, 2))
     assert code == 0 and read_file(f"{d}/copy/a/b/f") == b"deep"
     code, found = control(d, 1004, struct.pack(">I", 4) + b"/ctl" + struct.pack(">HBB", 4, 0, 0))
