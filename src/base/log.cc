@@ -1,7 +1,7 @@
 #include "base/log.h"
 
+#include <fmt/format.h>
 #include <spdlog/sinks/basic_file_sink.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/sinks/syslog_sink.h>
 #include <spdlog/spdlog.h>
@@ -48,13 +48,17 @@ const char* level_name(LogLevel level) {
   return "INFO";
 }
 
+// The level as it stands in a line, bold and in its colour where that is wanted.
+std::string level_text(LogLevel level, bool colour) {
+  if (!colour) return level_name(level);
+  int code = level == LogLevel::kError ? 31 : level == LogLevel::kWarning ? 33 : level == LogLevel::kInfo ? 34 : 35;
+  return fmt::format("\x1b[1;{}m{}\x1b[0m", code, level_name(level));
+}
+
 std::shared_ptr<spdlog::logger> build(const LogOptions& options) {
   std::vector<spdlog::sink_ptr> list;
   if (options.file.empty()) {
-    if (options.colour)
-      list.push_back(std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
-    else
-      list.push_back(std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    list.push_back(std::make_shared<spdlog::sinks::stderr_sink_mt>());
   } else {
     list.push_back(std::make_shared<spdlog::sinks::basic_file_sink_mt>(options.file));
   }
@@ -122,15 +126,17 @@ void log(LogLevel level, std::string_view text) {
   auto& state = sinks();
   std::shared_ptr<spdlog::logger> logger;
   std::string id;
+  bool colour = false;
   {
     std::lock_guard lock(state.mutex);
     if (level < state.options.level) return;
+    colour = state.options.colour && state.options.file.empty();
     if (!state.logger) state.logger = build(state.options);
     logger = state.logger;
     id = state.options.log_id;
   }
   if (!id.empty()) id = "[" + id + "] ";
-  logger->log(to_spdlog(level), "{}zestfs[{}] <{}>: {}", id, getpid(), level_name(level), text);
+  logger->log(to_spdlog(level), "{}zestfs[{}] <{}>: {}", id, getpid(), level_text(level, colour), text);
 }
 
 std::string mask_secrets(std::string_view text) {

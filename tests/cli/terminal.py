@@ -109,7 +109,7 @@ def live_tables():
     """top and stats redraw on a terminal and end well by Ctrl-C."""
     one = zest.Volume()
     mount = one.mount()
-    for command, seen in ((["top", "--interval", "0.5"], r"\x1b\[2J.*OPERATION"), (["stats"], r"usage.*\r\x1b\[2m"), (["profile", "--interval", "1"], r"\x1b\[2J.*Profiling")):
+    for command, seen in ((["top", "--interval", "0.5"], r"\x1b\[2J.*OPERATION"), (["stats", "--interval", "2"], r"usage.*\r\x1b\[2m"), (["profile", "--interval", "1"], r"\x1b\[2J.*Profiling")):
         terminal = Terminal(zest.ZESTFS, *command, mount.point)
         os.listdir(mount.point)
         terminal.read("(?s)" + seen)
