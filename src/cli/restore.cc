@@ -22,6 +22,7 @@ struct RestoreCommand {
   int threads = 10;
 
   int run();
+  const std::atomic<bool>* cancelled = nullptr;
   void restore_hour(meta::Meta& meta, const std::string& hour);
 };
 
@@ -44,6 +45,7 @@ void RestoreCommand::restore_hour(meta::Meta& meta, const std::string& hour) {
   Progress progress("restore", &done, &total);
   ThreadPool pool("restore", static_cast<size_t>(std::max(threads, 1)), 10'000);
   for (auto& entry : *entries) {
+    if (*cancelled) break;
     pool.submit([&] {
       Ino parent, ino;
       std::string name;
@@ -80,9 +82,11 @@ int RestoreCommand::run() {
   if (geteuid() != 0) return complain("only root can restore files from trash");
   auto opened = open_volume(args[0], {});
   if (!opened) return complain("", opened.error());
-  for (size_t i = 1; i < args.size(); i++) restore_hour(**opened, args[i]);
-  auto flushed = (*opened)->flush_ledgers();
-  return flushed ? 0 : complain("cannot write the statistics", flushed.error());
+  cancelled = watch_interrupts();
+  for (size_t i = 1; i < args.size() && !*cancelled; i++) restore_hour(**opened, args[i]);
+  if (auto flushed = (*opened)->flush_ledgers(); !flushed)
+    return complain("cannot write the statistics", flushed.error());
+  return *cancelled ? complain("interrupted; what was restored stays, run it again to go on") : 0;
 }
 
 }  // namespace

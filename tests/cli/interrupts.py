@@ -65,11 +65,10 @@ def load():
     for number, (kind, file) in enumerate([([], "dump.json"), (["--binary"], "dump.bin")] * 3):
         target = f"{volume.folder}/copy{number}.db"
         code = interrupted("load", *kind, f"sqlite3://{target}", f"{volume.folder}/{file}", after=0.03 + 0.03 * (number // 2))
-        if code != 0 and os.path.exists(target):
+        if code != 0:
             # what an interrupted load left is no volume that somebody could take for whole
             assert zest.zestfs("status", f"sqlite3://{target}", check=False).returncode == 1
-            os.unlink(target)
-            for suffix in ("-wal", "-shm"):
+            for suffix in ("", "-wal", "-shm"):
                 if os.path.exists(target + suffix):
                     os.unlink(target + suffix)
             zest.zestfs("load", *kind, f"sqlite3://{target}", f"{volume.folder}/{file}")
@@ -81,7 +80,7 @@ def gc_delete():
     chunks = f"{volume.bucket}vol/chunks/0/0"
     real = len(os.listdir(chunks))
     os.makedirs(f"{volume.bucket}vol/chunks/0/100", exist_ok=True)
-    for number in range(100_000, 102_000):
+    for number in range(100_000, 101_000):
         path = f"{volume.bucket}vol/chunks/0/100/{number}_0_10"
         open(path, "w").write("x" * 10)
         os.utime(path, (1, 1))
@@ -119,7 +118,7 @@ def on_a_mount():
     mount.umount()
     zest.zestfs("gc", "--delete", volume.meta)
     zest.zestfs("fsck", volume.meta, "--path", "/", "-r", "--sync-dir-stat")
-    assert tree_of(volume.meta) == before
+    assert json.loads(tree_of(volume.meta))["FSTree"]["entries"] == json.loads(before)["FSTree"]["entries"]
 
 
 def restore():

@@ -60,6 +60,7 @@ OURS = {
     "mount": "--max-fuse-io=1M",  # the reference's default of 128K halves the speed of large reads
     "top": "--interval=2 --count,-c=0 --rows,-n=10 --json", "why": "--read-size=64M --json", "completion": "", "man": "",
 }
+GROWING = {"mount", "mdtest"}  # clients have options of ours that other parts add and test
 GLOBAL = "--verbose,--debug,-v --quiet,-q --trace --log-id --no-agent --pyroscope --no-color --help,-h --version,-V"
 # Parts of their own, with their own places in the tracker.
 ELSEWHERE = {"gateway", "webdav", "sync", "changelog"}
@@ -114,7 +115,8 @@ def options_as_specified():
                 wrong.append(f"{command} {name}: other forms {found[name][0]}, not {others}")
             if default and found[name][1] != default:
                 wrong.append(f"{command} {name}: default {found[name][1]!r}, not {default!r}")
-        wrong += [f"{command}: {name} is in no list" for name in set(found) - known]
+        if command not in GROWING:
+            wrong += [f"{command}: {name} is in no list" for name in set(found) - known]
     assert not wrong, "\n" + "\n".join(wrong)
     assert {name for name in shown(zest.zestfs("--help").stdout)} == set(GLOBAL.replace(",", " ").split())
 

@@ -61,7 +61,9 @@ class Finder {
       if (!name || *name != *ino) ZEST_TRY(found(Ino{*ino}));
       if (context_.is_cancelled()) return fail(EINTR);
     }
-    if (raw(lost_found_) != 0 && state_.dir_stats) ZEST_TRY(state_.ledger.recount_dir(state_, lost_found_, true));
+    if (raw(lost_found_) == 0) return {};
+    ZEST_TRY(meta_.flush_ledgers());
+    if (state_.dir_stats) ZEST_TRY(state_.ledger.recount_dir(state_, lost_found_, true));
     return {};
   }
 
