@@ -12,7 +12,8 @@ State::State(std::unique_ptr<Engine> engine_in, const Clock& clock_in, Options o
       clock(clock_in),
       options(std::move(options_in)),
       inodes(*engine, counter::kNextInode, kInodeBatch),
-      slices(*engine, counter::kNextChunk, kSliceBatch) {
+      slices(*engine, counter::kNextChunk, kSliceBatch),
+      own_dirs(options.own_dirs_ms) {
   jobs = std::make_unique<Jobs>(*this);
 }
 

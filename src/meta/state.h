@@ -22,6 +22,7 @@
 #include "meta/link_targets.h"
 #include "meta/lock_bell.h"
 #include "meta/open_files.h"
+#include "meta/own_dirs.h"
 #include "meta/trash.h"
 #include "meta/txn.h"
 
@@ -57,6 +58,7 @@ struct State {
   AclCache acls;
   LinkTargets link_targets;
   BusyDirs busy_dirs;
+  OwnDirs own_dirs;
   Deleter deleter;      // objects of slices without references
   Compactor compactor;  // stop() before the data hooks go, and before the deleter
   LockBell lock_bell;

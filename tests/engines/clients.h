@@ -14,10 +14,9 @@ namespace zest::meta {
 class Clients {
  public:
   // One more client, without work of its own in the background. first: formats the volume.
-  static std::unique_ptr<Meta> join(const std::string& url, bool first = false) {
+  static std::unique_ptr<Meta> join(const std::string& url, bool first = false, Options options = {}) {
     auto engine = open_engine(url, {});
     EXPECT_TRUE(engine) << engine.error().message();
-    Options options;
     options.no_background_jobs = true;
     options.heartbeat_ms = 0;
     auto meta = std::make_unique<Meta>(std::move(*engine), system_clock(), options);

@@ -108,6 +108,37 @@ TEST_P(SqlRoundTrips, AfterALookupTheChangeIsOneCommit) {
   meta_->drain_deletes();
 }
 
+// The kernel asks for a directory's attributes after each change in it.
+TEST_P(SqlRoundTrips, ADirectoryIsKnownForAMomentAfterAChangeOfOurOwn) {
+  Options options;
+  options.own_dirs_ms = 600'000;
+  auto meta = join(url_, false, options);
+  auto stored = [&](Ino ino) { return *meta_->getattr(root_, ino); };
+  auto known = [&](Ino ino) {
+    Result<Attr> attr;
+    EXPECT_EQ(trips([&] { attr = meta->getattr(root_, ino); }), 0u);
+    return attr.value_or(Attr{});
+  };
+  auto sub = meta->mkdir(root_, dir_, "sub", 0755, 0);
+  ASSERT_TRUE(sub);
+  EXPECT_EQ(known(dir_), stored(dir_));
+  create(*meta, dir_, "f");
+  EXPECT_EQ(known(dir_), stored(dir_));
+  ASSERT_TRUE(meta->rename(root_, dir_, "f", sub->ino, "g", 0));
+  EXPECT_EQ(known(dir_), stored(dir_));
+  EXPECT_EQ(known(sub->ino), stored(sub->ino));
+  ASSERT_TRUE(meta->unlink(root_, sub->ino, "g"));
+  Attr values;
+  values.mode = 0700;
+  ASSERT_TRUE(meta->setattr(root_, sub->ino, kSetMode, values));
+  EXPECT_EQ(known(sub->ino), stored(sub->ino));
+  ASSERT_TRUE(meta->rmdir(root_, dir_, "sub"));
+  EXPECT_EQ(known(dir_), stored(dir_));
+  EXPECT_EQ(code_of(meta->getattr(root_, sub->ino)), ENOENT);
+  EXPECT_EQ(trips([&] { EXPECT_TRUE(meta_->getattr(root_, dir_)); }), 1u) << "a client that does not want it";
+  EXPECT_TRUE(meta->close_session());
+}
+
 TEST_P(SqlRoundTrips, WhatAnotherClientChangedCostsOneMore) {
   auto other = join(url_);
   (void)meta_->lookup(root_, dir_, "a");

@@ -12,17 +12,52 @@ Result<Attr> directory(Txn& txn, Ino ino) {
   return *attr;
 }
 
+namespace {
+
+// Inodes that are directories, or gone, as the transaction leaves them.
+using Inodes = std::vector<std::pair<Ino, std::optional<Attr>>>;
+
+Inodes directories(const Txn& txn) {
+  Inodes out;
+  for (const auto& [key, value] : txn.known()) {
+    if (key.kind != Kind::kInode) continue;
+    auto* attr = std::get_if<Attr>(&value);
+    if (!attr)
+      out.emplace_back(Ino{key.a}, std::nullopt);
+    else if (attr->is_dir())
+      out.emplace_back(Ino{key.a}, *attr);
+  }
+  return out;
+}
+
+void note_directories(State& state, const Inodes& inodes) {
+  const int64_t now_ms = state.clock.monotonic_ms();
+  for (const auto& [ino, attr] : inodes) {
+    if (attr)
+      state.own_dirs.keep(ino, *attr, now_ms);
+    else
+      state.own_dirs.forget(ino);
+  }
+}
+
+}  // namespace
+
 Result<CommitResult> run_entries(State& state, std::initializer_list<Ino> hot,
                                  const std::function<Result<void>(Txn&)>& body,
                                  std::function<Result<bool>(Txn&)> settled) {
   TxnOptions options;
   options.hot = hot;
   options.settled = std::move(settled);
-  return meta::run(*state.engine, state.clock, options, [&](Txn& txn) -> Result<void> {
+  Inodes inodes;
+  auto done = meta::run(*state.engine, state.clock, options, [&](Txn& txn) -> Result<void> {
     if (txn.attempt() > 0)
       for (Ino ino : options.hot) state.busy_dirs.lost_race(ino, state.clock.monotonic_ms());
-    return body(txn);
+    ZEST_TRY(body(txn));
+    if (state.own_dirs.enabled()) inodes = directories(txn);
+    return {};
   });
+  if (done) note_directories(state, inodes);
+  return done;
 }
 
 void account_entry(State& state, Ino dir, const Attr& attr, int sign) {

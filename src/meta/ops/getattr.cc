@@ -42,6 +42,10 @@ Result<Attr> Meta::getattr(const Context&, Ino ino_in) {
   if (state.options.open_cache_ms > 0) {
     if (auto cached = state.open_files.attr(ino, now_ms, state.options.open_cache_ms)) return *cached;
   }
+  if (auto own = state.own_dirs.find(ino, now_ms)) {
+    state.ledger.remember_parent(ino, own->parent);
+    return *own;
+  }
   if (ino == kRootIno || ino == kTrashIno) {
     auto attr = read_attr(state, ino, kRootDeadlineMs);
     return attr ? *attr : stand_in(ino);
