@@ -37,7 +37,8 @@ bool same_storage(const Format& a, const Format& b) {
 
 }  // namespace
 
-Result<Client> open_client(const MountSettings& settings) {
+Result<Client> open_client(const MountSettings& settings,
+                           const std::function<Result<void>(const Format&)>& before_data) {
   Client client;
   ZEST_ASSIGN(client.meta, open_volume(settings.url, settings.meta));
   client.format = client.meta->format();
@@ -45,6 +46,7 @@ Result<Client> open_client(const MountSettings& settings) {
   if (settings.check_storage) ZEST_TRY(object::probe_store(*opened));
   auto storage = std::make_unique<object::Replaceable>(std::move(opened));
   client.storage = storage.get();
+  if (before_data) ZEST_TRY(before_data(client.format));
   ZEST_ASSIGN(client.data, data::Data::open(*client.meta, std::move(storage), system_clock(), settings.data));
   client.meta->set_data_hooks(client.data.get());
   return client;

@@ -1,6 +1,7 @@
 // A volume with its data, as what serves it needs them: a mount, or a program that works on it without one.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "base/result.h"
@@ -21,7 +22,9 @@ struct Client {
 };
 
 // Opens the metadata, the storage with what the settings override, and the data on them. There is no session yet.
-Result<Client> open_client(const MountSettings& settings);
+// `before_data`: called when all but the data, which takes possession of the cache folders, is known to work.
+Result<Client> open_client(const MountSettings& settings,
+                           const std::function<Result<void>(const Format&)>& before_data = {});
 
 // The settings of the volume were changed while it is in use: another storage takes the place of the one that was used
 // with `in_use`, which becomes `now`. One that cannot be opened is told in the log, and the old one stays.

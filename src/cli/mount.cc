@@ -12,7 +12,7 @@
 #include "cli/fstab.h"
 #include "cli/mount_options.h"
 #include "cli/mount_point.h"
-#include "cli/mount_run.h"
+#include "cli/supervisor.h"
 
 namespace zest::cli {
 namespace {
@@ -26,8 +26,8 @@ int64_t ready_timeout_ms() {
 int run_mount(MountOptions& options) {
   auto settings = resolve(options);
   if (!settings) return complain("", settings.error());
-  if (auto ready = prepare_mount_point(settings->mount_point, options.force); !ready)
-    return complain("", ready.error());
+  auto served = prepare_mount_point(settings->mount_point, options.force);
+  if (!served) return complain("", served.error());
   if (options.update_fstab)
     if (auto updated = update_fstab(settings->url, settings->mount_point, globals().argv); !updated)
       log_warning("fstab: " + updated.error().message());
@@ -35,7 +35,7 @@ int run_mount(MountOptions& options) {
   bool background = options.background && !options.foreground && !getenv("JFS_FOREGROUND");
   if (!background) {
     Starter nobody;
-    return serve_mount(*settings, nobody);
+    return supervise(*settings, nobody, *served);
   }
   auto log_file = options.log_file.empty() ? default_log_file() : options.log_file;
   auto timeout_ms = ready_timeout_ms();
@@ -49,7 +49,7 @@ int run_mount(MountOptions& options) {
         log.colour = false;
         log.syslog = !options.no_syslog;
         configure_log(log);
-        return serve_mount(*settings, starter);
+        return supervise(*settings, starter, *served);
       });
   if (code == 0) log_info(fmt::format("OK, the volume is ready at {}", settings->mount_point));
   return code;

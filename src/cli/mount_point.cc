@@ -101,8 +101,8 @@ bool is_mount_point(const std::string& path) {
   return false;
 }
 
-Result<void> prepare_mount_point(const std::string& path, bool force) {
-  if (path.starts_with("/dev/fd/")) return {};  // opened by whoever starts us
+Result<bool> prepare_mount_point(const std::string& path, bool force) {
+  if (path.starts_with("/dev/fd/")) return false;  // opened by whoever starts us
   if (path == "/") return fail(EINVAL, "should not mount on the root directory");
   auto looked = look_at(path, kStatTimeoutMs);
   bool broken = looked.code == ENOTCONN || looked.code == ETIMEDOUT || looked.code == EIO || looked.code == ESTALE ||
@@ -122,12 +122,10 @@ Result<void> prepare_mount_point(const std::string& path, bool force) {
   }
   if (looked.code != 0) return fail(looked.code, fmt::format("mount point {}", path));
   if (!S_ISDIR(looked.mode)) return fail(ENOTDIR, fmt::format("mount point {}", path));
-  if (looked.ino == 1 && is_mount_point(path) && !force)
-    return fail(EBUSY,
-                fmt::format("a volume is already mounted on {}: unmount it first (zestfs umount {})", path, path));
+  if (looked.ino == 1 && is_mount_point(path) && !force) return true;
   if (getuid() != 0 && access(path.c_str(), W_OK) != 0)
     return fail(EACCES, fmt::format("Do not have write permission on {}", path));
-  return {};
+  return false;
 }
 
 Result<void> unmount(const std::string& path, bool lazy) {

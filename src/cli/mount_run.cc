@@ -6,15 +6,12 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <signal.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <condition_variable>
 #include <cstdlib>
-#include <fstream>
 #include <optional>
 #include <thread>
 
@@ -25,11 +22,13 @@
 #include "cli/command.h"
 #include "cli/mount_metrics.h"
 #include "cli/mount_point.h"
+#include "cli/takeover.h"
 
 namespace zest::cli {
 namespace {
 
 constexpr int64_t kUnmountPatienceMs = 30'000;
+constexpr int64_t kDrainMs = 60'000;  // for requests that are being served when the mount is handed over
 
 std::vector<std::string> addresses() {
   std::vector<std::string> out;
@@ -58,33 +57,29 @@ SessionInfo session_info(const MountSettings& settings) {
   return info;
 }
 
-// What a server process wants of the machine; failing is no error.
-void prepare_process() {
-  rlimit files{};
-  for (rlim_t wanted = 100'000; wanted >= 1024; wanted = wanted * 2 / 3) {
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur >= wanted) break;
-    rlimit more{wanted, std::max(wanted, files.rlim_max)};
-    if (setrlimit(RLIMIT_NOFILE, &more) == 0) break;
-  }
-  signal(SIGPIPE, SIG_IGN);
-  if (getuid() != 0) return;
-  std::ofstream("/proc/self/oom_score_adj") << "-1000";
-#ifdef PR_SET_IO_FLUSHER
-  prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);  // memory reclaim must not wait for writing to ourselves
-#endif
-}
-
 // The layers of a mount, in the order they are built; taken down in the other order.
 class Service {
  public:
-  explicit Service(const MountSettings& settings) : settings_(settings) {}
+  Service(const MountSettings& settings, const Assignment& assignment)
+      : settings_(settings),
+        assignment_(assignment),
+        link_(assignment.link),
+        table_fd_(assignment.table),
+        device_(assignment.device) {}
 
   Result<void> open();
   Result<void> mount();
-  void serve() { session_->run(); }
-  // Flushes everything and says goodbye to the database.
+  void serve() {
+    served_ = true;
+    session_->run();
+  }
+  // Flushes everything and says goodbye to the database, unless the session goes on in another process.
   Result<void> close();
   Result<void> unmount() { return session_->unmount(); }
+  // Finishes what is under way and writes everything; serve() returns then. An error: it goes on serving.
+  Result<void> hand_over();
+  bool handed_over() const { return handed_over_; }
+  int link() const { return link_.get(); }
   void flush_all() {
     if (auto flushed = data_->flush_all(); !flushed) log_error("flush: " + flushed.error().message());
   }
@@ -94,7 +89,17 @@ class Service {
 
  private:
   void listen_to_events();
+  Result<void> take_from_other(const Format& format);
+  Result<void> start_session();
+  Result<void> start_fuse();
   MountSettings settings_;
+  const Assignment assignment_;
+  Fd link_, table_fd_, device_;
+  Takeover takeover_;
+  bool adopts_ = false;  // a mount that was there before
+  bool served_ = false;
+  std::atomic<bool> handed_over_{false};
+  std::shared_ptr<fs::StateTable> table_;
   Format format_;
   std::unique_ptr<meta::Meta> meta_;
   std::unique_ptr<data::Data> data_;
@@ -107,14 +112,59 @@ class Service {
 };
 
 Result<void> Service::open() {
-  ZEST_ASSIGN(auto client, open_client(settings_));
+  ZEST_ASSIGN(auto client, open_client(settings_, [this](const Format& format) { return take_from_other(format); }));
   format_ = std::move(client.format);
   meta_ = std::move(client.meta);
   data_ = std::move(client.data);
   storage_ = client.storage;
   listen_to_events();
-  ZEST_TRY(meta_->start_session(session_info(settings_)));
-  if (meta_->session_id() != 0) log_info(fmt::format("Session {}", meta_->session_id()));
+  return start_session();
+}
+
+Result<void> Service::take_from_other(const Format& format) {
+  auto identity = mount_identity(settings_, format);
+  if (assignment_.take_over) {
+    ZEST_ASSIGN(takeover_, take_over(settings_.mount_point, identity));
+    table_fd_ = std::move(takeover_.table);
+    device_ = std::move(takeover_.device);
+    log_info("the process before has finished");
+  }
+  adopts_ = static_cast<bool>(device_);
+  ZEST_ASSIGN(table_, fs::StateTable::attach(std::move(table_fd_)));
+  return table_->set_identity(identity);
+}
+
+Result<void> Service::start_session() {
+  auto& sid = table_->header().session;
+  ZEST_TRY(meta_->start_session(session_info(settings_), adopts_ ? sid.load() : 0));
+  sid = meta_->session_id();
+  if (sid != 0) log_info(fmt::format("Session {}", sid.load()));
+  return {};
+}
+
+// The device stays open in this process until it is known who has the mount.
+Result<void> Service::start_fuse() {
+  if (!adopts_) {
+    ZEST_ASSIGN(session_, fuse::Session::mount(*fs_, settings_.fuse));
+    return send_message(link_.get(), link::kMounted, {session_->device()});
+  }
+  ZEST_ASSIGN(auto lost, fs_->restore());
+  log_info(fmt::format("going on with the mount: {} open files", fs_->open_inodes()));
+  ZEST_ASSIGN(session_, fuse::Session::adopt(*fs_, settings_.fuse, std::move(device_), assignment_.refuse_resent));
+  for (Ino ino : lost) fs_->client_cache()->forget_inode(ino, 0, 0);
+  if (!takeover_.connection) return {};
+  ZEST_TRY(settle_takeover(takeover_));
+  return send_message(link_.get(), link::kTook, {session_->device(), table_->fd()});
+}
+
+Result<void> Service::hand_over() {
+  if (!session_->drain(kDrainMs)) return fail(EBUSY, fmt::format("requests did not end within {} s", kDrainMs / 1000));
+  if (auto flushed = fs_->flush_all(); !flushed) {
+    session_->resume();
+    return flushed;
+  }
+  handed_over_ = true;
+  session_->hand_over();
   return {};
 }
 
@@ -153,14 +203,14 @@ Result<void> Service::mount() {
   fs.fs_name = fuse.fs_name;
   fs.cap_acl = format_.enable_acl;
   fs.dont_mask = format_.enable_acl || fuse.umask != 0xFFFF;
-  fs_ = std::make_unique<fs::FileSystem>(*meta_, *data_, system_clock(), fs);
+  fs_ = std::make_unique<fs::FileSystem>(*meta_, *data_, system_clock(), fs, table_);
   if (fs.backup_meta_ms > 0 && !meta_->options().read_only && !meta_->options().no_background_jobs) {
     BackupOptions options{settings_.url, fs.backup_meta_ms, fs.backup_skip_trash};
     backup_ = std::make_unique<Backup>(*meta_, data_->storage(), system_clock(), options);
     fs_->add_metrics([this](fs::Metrics& out) { backup_->add_metrics(out); });
   }
   metrics_->start(*fs_, format_.name);
-  ZEST_ASSIGN(session_, fuse::Session::mount(*fs_, fuse));
+  ZEST_TRY(start_fuse());
   live_ = fs_.get();
   return {};
 }
@@ -172,7 +222,8 @@ Result<void> Service::close() {
   if (data_) result = data_->flush_all();
   // Ending the session ends its jobs, which work on data and tell of changes: what they use outlives it.
   if (meta_)
-    if (auto closed = meta_->close_session(); !closed && result) result = std::move(closed);
+    if (auto closed = meta_->close_session(handed_over_ || (adopts_ && !served_)); !closed && result)
+      result = std::move(closed);
   session_.reset();
   backup_.reset();
   fs_.reset();
@@ -209,9 +260,10 @@ class Signals {
       int number = sigtimedwait(&set_, nullptr, &patience);
       int64_t now = system_clock().monotonic_ms();
       if (number == SIGTERM || number == SIGINT) {
+        if (give_up) continue;
         log_info(fmt::format("got signal {}: unmounting", number));
         if (auto done = service.unmount(); !done) log_error(done.error().message());
-        if (!give_up) give_up = now + kUnmountPatienceMs;
+        give_up = now + kUnmountPatienceMs;
       } else if (number == SIGHUP) {
         service.flush_all();
         reopen_log();
@@ -228,39 +280,77 @@ class Signals {
   std::thread thread_;
 };
 
+// Does what the supervisor asks for, on a thread of its own.
+class Link {
+ public:
+  explicit Link(Service& service) : service_(service), thread_([this] { run(); }) {}
+  ~Link() {
+    ending_ = true;
+    shutdown(service_.link(), SHUT_RD);
+    thread_.join();
+  }
+
+ private:
+  void run() {
+    name_this_thread("supervisor");
+    while (auto message = receive_message(service_.link())) {
+      if (message->text != link::kHandOver) continue;
+      log_info("handing the mount over: finishing what is under way");
+      auto done = service_.hand_over();
+      if (done) return;
+      (void)send_message(service_.link(), link::kBusy + done.error().what);
+    }
+    if (!ending_) log_warning("the supervisor of the mount has gone: a crash will not be helped");
+  }
+  Service& service_;
+  std::atomic<bool> ending_{false};
+  std::thread thread_;
+};
+
+// The kernel answers once the connection is set up: asked from a thread that the service does not need.
+void greet(const Service& service, const std::string& mount_point, Starter& starter) {
+  struct stat st {};
+  if (stat(mount_point.c_str(), &st) != 0 || st.st_ino != 1) return;
+  log_info(fmt::format("OK, {} is ready at {}", service.format().name, mount_point));
+  (void)send_message(service.link(), link::kReady);
+  starter.ready();
+}
+
+// The exit code, after serving.
+int finish(Service& service, const std::string& mount_point) {
+  if (!service.handed_over()) {
+    (void)send_message(service.link(), link::kUnmounted);
+    log_info(fmt::format("{} is unmounted: flushing", mount_point));
+  }
+  auto closed = service.close();
+  if (!closed) log_error("not everything could be written: " + closed.error().message());
+  if (service.handed_over()) (void)send_message(service.link(), link::kDrained);
+  if (!closed && !service.handed_over()) return 1;
+  return service.must_exit ? kUnmountedItself : 0;
+}
+
 }  // namespace
 
-int serve_mount(const MountSettings& settings, Starter& starter) {
-  prepare_process();
+int serve_mount(const MountSettings& settings, Starter& starter, const Assignment& assignment) {
   Signals signals;
-  Service service(settings);
-  auto give_up = [&](const Error& error) {
-    auto text = mask_secrets(error.message());
+  Service service(settings, assignment);
+  auto opened = service.open();
+  if (opened) opened = service.mount();
+  if (!opened) {
+    auto text = mask_secrets(opened.error().message());
     starter.failed(text);
     complain(text);
     if (auto closed = service.close(); !closed) log_error(closed.error().message());
     return 1;
-  };
-  if (auto opened = service.open(); !opened) return give_up(opened.error());
-  if (auto mounted = service.mount(); !mounted) return give_up(mounted.error());
-  signals.start(service);
-  std::thread greeter([&] {
-    // The kernel answers once the connection is set up: asked from a thread that the service does not need.
-    struct stat st {};
-    if (stat(settings.mount_point.c_str(), &st) == 0 && st.st_ino == 1) {
-      log_info(fmt::format("OK, {} is ready at {}", service.format().name, settings.mount_point));
-      starter.ready();
-    }
-  });
-  service.serve();
-  greeter.join();
-  log_info(fmt::format("{} is unmounted: flushing", settings.mount_point));
-  auto closed = service.close();
-  if (!closed) {
-    log_error("not everything could be written: " + closed.error().message());
-    return 1;
   }
-  return service.must_exit ? kUnmountedItself : 0;
+  signals.start(service);
+  std::thread greeter([&] { greet(service, settings.mount_point, starter); });
+  {
+    Link link(service);
+    service.serve();
+  }
+  greeter.join();
+  return finish(service, settings.mount_point);
 }
 
 }  // namespace zest::cli

@@ -3,6 +3,7 @@
 
 #include "cli/daemon.h"
 #include "cli/mount_options.h"
+#include "cli/supervisor.h"
 
 namespace zest::cli {
 
@@ -11,7 +12,7 @@ namespace zest::cli {
 constexpr int kUnmountedItself = 11;
 
 // Returns the program's exit code when the volume is unmounted, or could not be mounted (the error is logged and told
-// to `starter`). Signals: TERM and INT unmount, HUP flushes and opens the log again.
-int serve_mount(const MountSettings& settings, Starter& starter);
+// to `starter`), or when it was handed over. Signals: TERM and INT unmount, HUP flushes and opens the log again.
+int serve_mount(const MountSettings& settings, Starter& starter, const Assignment& assignment);
 
 }  // namespace zest::cli

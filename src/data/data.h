@@ -99,6 +99,8 @@ class Data : public meta::DataHooks {
   // Length that buffered writes give the file: max(meta length, end of what is buffered). length(ino, 0) looks at the
   // buffers only; who asks it before reading the attributes as well misses no commit that comes in between.
   virtual uint64_t length(Ino ino, uint64_t meta_length) const = 0;
+  // Nothing of the file is buffered, and no failure of its background work is still to be reported.
+  virtual bool clean(Ino ino) const { return length(ino, 0) == 0; }
   // The mtime that stat shows: that of the last write still buffered (what its commit will carry), else meta_mtime.
   // An implementation that gives meta_mtime only makes stat lag behind until the commit.
   virtual Time mtime(Ino ino, Time meta_mtime) const {

@@ -124,6 +124,11 @@ Result<void> VolumeData::sync(Ino ino) {
   return meta_.engine().sync();
 }
 
+bool VolumeData::clean(Ino ino) const {
+  auto file = writer_->find(ino);
+  return !file || (file->clean() && !file->has_error());
+}
+
 uint64_t VolumeData::length(Ino ino, uint64_t meta_length) const {
   auto file = writer_->find(ino);
   if (!file) return meta_length;

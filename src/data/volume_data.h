@@ -31,6 +31,7 @@ class VolumeData : public Data {
   Result<void> flush_all() override { return writer_->flush_all(); }
   Result<void> sync(Ino ino) override;
   uint64_t length(Ino ino, uint64_t meta_length) const override;
+  bool clean(Ino ino) const override;
   Time mtime(Ino ino, Time meta_mtime) const override;
   void set_mtime(Ino ino, Time mtime) override;
   void invalidate(Ino ino, uint64_t offset, uint64_t size) override;

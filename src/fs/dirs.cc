@@ -15,6 +15,13 @@ namespace {
 // About as many entries as fit into the caller's buffer: a batch is used while it is fresh, and round trips stay few.
 size_t batch_for(size_t buffer) { return std::clamp<size_t>(buffer / 64, 64, 4096); }
 
+// FNV-1a: the same in every build, since a newer program may go on with a listing.
+uint64_t hash_of(std::string_view name) {
+  uint64_t hash = 0xCBF29CE484222325;
+  for (unsigned char c : name) hash = (hash ^ c) * 0x100000001B3;
+  return hash;
+}
+
 }  // namespace
 
 Result<uint64_t> FileSystem::opendir(const Context& context, Ino ino) {
@@ -24,7 +31,7 @@ Result<uint64_t> FileSystem::opendir(const Context& context, Ino ino) {
     if (auto allowed = meta_.access(context, ino, meta::kMayRead); !allowed) result = fail(allowed.error());
   if (result.error().code == 0) {
     changes_->watch();
-    result = handles_->add(ino, 0, true)->id;
+    result = add_handle(context, ino, 0, true)->id;
   }
   op.end(code_of(result),
          [&] { return fmt::format("({}){}", raw(ino), result ? fmt::format(" [fh:{}]", *result) : std::string()); });
@@ -33,8 +40,11 @@ Result<uint64_t> FileSystem::opendir(const Context& context, Ino ino) {
 
 void FileSystem::releasedir(const Context& context, Ino ino, uint64_t fh) {
   Op op(*this, context, Method::kReleasedir);
-  bool found = handles_->find(fh, ino) && handles_->remove(fh);
-  if (found) changes_->unwatch();
+  auto found = handles_->find(fh, ino) ? handles_->remove(fh) : nullptr;
+  if (found) {
+    changes_->unwatch();
+    handles_->forget(*found);
+  }
   op.end(found ? 0 : EBADF, [&] { return fmt::format("({})", raw(ino)); });
 }
 
@@ -53,6 +63,25 @@ Result<void> FileSystem::readdir(const Context& context, Ino ino, uint64_t fh, u
   return {};
 }
 
+// Starts a listing again. When the handle comes from another process, the listing goes on at `wanted` by what was given
+// before: positions in a new stream are others once entries have come or gone.
+void FileSystem::rewind(Handle& dir, uint64_t wanted) {
+  auto given = wanted > 0 && !dir.dir.stream ? table_->names(*dir.record) : std::vector<uint64_t>();
+  dir.dir = DirWindow{};
+  table_->clear_names(*dir.record);
+  if (given.size() < wanted || wanted == 0) return;
+  given.resize(wanted);
+  table_->add_names(*dir.record, given);
+  dir.dir.skip.insert(given.begin(), given.end());
+  dir.dir.base = wanted;
+}
+
+void FileSystem::note_names(Handle& dir) {
+  std::vector<uint64_t> hashes;
+  for (auto& entry : dir.dir.entries) hashes.push_back(hash_of(entry.name));
+  table_->add_names(*dir.record, hashes);
+}
+
 // Offsets: virtual files of the root, ".", "..", then the stream's entries.
 Result<size_t> FileSystem::fill_dir(const Context& context, Handle& dir, uint64_t offset, size_t size, bool with_attr,
                                     const std::function<bool(const DirItem&)>& add) {
@@ -60,7 +89,7 @@ Result<size_t> FileSystem::fill_dir(const Context& context, Handle& dir, uint64_
   uint64_t extra = listed ? virtual_->listed().size() : 0;
   auto& window = dir.dir;
   size_t count = 0;
-  if (offset == 0) window = DirWindow{};
+  if (offset == 0) rewind(dir, 0);
 
   for (; offset < extra; offset++, count++) {
     auto& [name, entry] = virtual_->listed()[offset];
@@ -72,7 +101,7 @@ Result<size_t> FileSystem::fill_dir(const Context& context, Handle& dir, uint64_
 
   uint64_t wanted = offset - extra - 2;
   if (!window.stream || wanted < window.base) {
-    window = DirWindow{};
+    rewind(dir, wanted);
     auto stream = meta_.opendir(context, dir.ino, with_attr);
     if (!stream && with_attr && stream.error().code == EACCES) {
       with_attr = false;
@@ -90,9 +119,12 @@ Result<size_t> FileSystem::fill_dir(const Context& context, Handle& dir, uint64_
       uint64_t now = changes_->now();
       auto batch = window.stream->next(batch_for(size));
       if (!batch) return fail(std::move(batch.error()));
+      window.ended = batch->empty();
+      if (!window.skip.empty())
+        std::erase_if(*batch, [&](auto& entry) { return window.skip.contains(hash_of(entry.name)); });
       window.entries = std::move(*batch);
       window.read_at = now;
-      window.ended = window.entries.empty();
+      note_names(dir);
     }
     if (wanted >= window.base + window.entries.size()) return count;
     auto& entry = window.entries[wanted - window.base];

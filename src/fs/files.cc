@@ -39,7 +39,7 @@ Result<FileSystem::Opened> FileSystem::open(const Context& context, Ino ino, uin
 Result<FileSystem::Opened> FileSystem::do_open(const Context& context, Ino ino, uint32_t flags) {
   if (is_special(ino)) {
     ZEST_ASSIGN(auto special, virtual_->open(context, ino, flags));
-    auto handle = handles_->add(ino, flags, false);
+    auto handle = add_handle(context, ino, flags, false);
     handle->special = std::move(special);
     return Opened{handle->id, virtual_->by_ino(ino)->attr, false, true};
   }
@@ -47,8 +47,7 @@ Result<FileSystem::Opened> FileSystem::do_open(const Context& context, Ino ino, 
   uint64_t seen = before ? before->changes.load(std::memory_order_acquire) : 0;
   uint64_t buffered = before ? data_.length(ino, 0) : 0;
   ZEST_ASSIGN(auto opened, meta_.open(context, ino, flags));
-  auto handle = handles_->add(ino, flags, false);
-  handle->inode = handles_->open_inode(ino, handle->writable());
+  auto handle = add_file(context, ino, flags);
   auto& open = *handle->inode;
   {
     std::lock_guard lock(open.mutex);
@@ -56,7 +55,7 @@ Result<FileSystem::Opened> FileSystem::do_open(const Context& context, Ino ino, 
     // unchanged here meanwhile: the database is right, also about a file that became shorter elsewhere
     open.length = open.changes == seen ? length : std::max(length, open.length.load());
     opened.attr.length = open.length;
-    if (!opened.attr.in_trash()) open.named = true;
+    if (!opened.attr.in_trash()) open.set_named();
   }
   if (!opened.keep_cache) data_.invalidate(ino, 0, kMaxFileSize);
   return Opened{handle->id, opened.attr, opened.keep_cache, false};
@@ -112,6 +111,7 @@ Result<size_t> FileSystem::do_write(const Context& context, Ino ino, uint64_t fh
   if (!handle || handle->is_dir) return fail(EBADF);
   if (handle->special) return handle->special->write(context, offset, bytes);
   if (!handle->writable()) return fail(EBADF);
+  if (handle->take_lost()) return fail(EIO);
   auto& open = *handle->inode;
   SharedHold hold(open.lock);
   ZEST_TRY(hold.take(context));
@@ -122,6 +122,7 @@ Result<size_t> FileSystem::do_write(const Context& context, Ino ino, uint64_t fh
       Waiting waiting(Part::kLock);
       append.lock();
     }
+    if (appended_before(context, *handle, asked, bytes)) return bytes.size();
     offset = open.length.load(std::memory_order_acquire);
   }
   if (offset >= kMaxFileSize || offset + bytes.size() >= kMaxFileSize) return fail(EFBIG);
@@ -143,6 +144,18 @@ Result<void> FileSystem::flush(const Context& context, Ino ino, uint64_t fh, uin
   return result;
 }
 
+Result<void> FileSystem::flush_open(const Context& context, OpenInode& open) {
+  uint64_t written = open.written();
+  open.dirty.store(false, std::memory_order_release);
+  auto result = data_.flush(open.ino, context.cancelled);
+  if (result) {
+    open.flushed(written);
+    return result;
+  }
+  open.dirty.store(true, std::memory_order_release);
+  return fail(as_handle_error(std::move(result.error())));
+}
+
 Result<void> FileSystem::do_flush(const Context& context, Ino ino, uint64_t fh, uint64_t lock_owner) {
   auto handle = handles_->find(fh, ino);
   if (!handle) return fail(EBADF);
@@ -154,12 +167,8 @@ Result<void> FileSystem::do_flush(const Context& context, Ino ino, uint64_t fh, 
   auto& open = *handle->inode;
   Result<void> result;
   if (handle->writable()) {
-    open.dirty.store(false, std::memory_order_release);
-    result = data_.flush(ino, context.cancelled);
-    if (!result) {
-      open.dirty.store(true, std::memory_order_release);
-      result = fail(as_handle_error(std::move(result.error())));
-    }
+    result = flush_open(context, open);
+    if (result && handle->take_lost()) result = fail(EIO);
   }
   // A process that closes any descriptor of a file loses its locks on it, whichever descriptor took them.
   bool locked;
@@ -183,13 +192,13 @@ Result<void> FileSystem::fsync(const Context& context, Ino ino, uint64_t fh, boo
   } else if (!handle || !handle->inode) {
     result = fail(EBADF);
   } else {
-    handle->inode->dirty.store(false, std::memory_order_release);
-    result = data_.flush(ino, context.cancelled);
-    if (result) result = data_.sync(ino);
-    if (!result) {
-      handle->inode->dirty.store(true, std::memory_order_release);
-      result = fail(as_handle_error(std::move(result.error())));
-    }
+    result = flush_open(context, *handle->inode);
+    if (result)
+      if (auto synced = data_.sync(ino); !synced) {
+        handle->inode->dirty.store(true, std::memory_order_release);
+        result = fail(as_handle_error(std::move(synced.error())));
+      }
+    if (result && handle->take_lost()) result = fail(EIO);
   }
   op.end(code_of(result), [&] { return fmt::format("({},{})", raw(ino), data_only ? 1 : 0); });
   return result;
@@ -209,13 +218,14 @@ void FileSystem::release(const Context& context, Ino ino, uint64_t fh) {
   auto handle = handles_->find(fh, ino) ? handles_->remove(fh) : nullptr;
   if (handle && handle->inode) {
     auto& open = *handle->inode;
-    if (handle->writable() && open.dirty.exchange(false)) (void)data_.flush(ino, context.cancelled);
+    if (handle->writable() && open.dirty.load()) (void)flush_open(context, open);
     release_locks(*handle);
     handle->reader.reset();
     bool last = handles_->close_inode(open, handle->writable());
     (void)meta_.close(ino);
     if (last) data_.release(ino);
   }
+  if (handle) handles_->forget(*handle);
   op.end(handle ? 0 : EBADF, [&] { return fmt::format("({},{})", raw(ino), fh); });
 }
 

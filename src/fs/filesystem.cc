@@ -29,6 +29,7 @@ std::string describe(const Change& change) {
 }
 
 constexpr size_t kMaxBackground = 32;  // jobs
+constexpr int64_t kNoteFlushedMs = 1000;
 constexpr uint32_t kMetaBits = meta::kSetMode | meta::kSetUid | meta::kSetGid | meta::kSetAtime | meta::kSetMtime |
                                meta::kSetAtimeNow | meta::kSetMtimeNow;
 
@@ -41,13 +42,15 @@ void show_written(Attr& attr, Time mtime) {
 
 }  // namespace
 
-FileSystem::FileSystem(meta::Meta& meta, data::Data& data, const Clock& clock, Options options)
+FileSystem::FileSystem(meta::Meta& meta, data::Data& data, const Clock& clock, Options options,
+                       std::shared_ptr<StateTable> table)
     : meta_(meta),
       data_(data),
       clock_(clock),
       options_(std::move(options)),
+      table_(table ? std::move(table) : StateTable::unshared()),
       acl_(meta.format().enable_acl),
-      handles_(std::make_unique<HandleTable>()),
+      handles_(std::make_unique<HandleTable>(*table_)),
       log_(std::make_unique<AccessLog>()),
       stats_(std::make_unique<OpStats>()),
       volume_stats_(std::make_unique<VolumeStats>(meta)),
@@ -55,9 +58,11 @@ FileSystem::FileSystem(meta::Meta& meta, data::Data& data, const Clock& clock, O
       links_(std::make_unique<Links>(meta)),
       virtual_(std::make_unique<VirtualFiles>(*this)) {
   virtual_->set_config_size(config_text().size());
+  note_flushed_ = std::make_unique<Periodic>("note-flushed", kNoteFlushedMs, [this] { note_flushed(); });
 }
 
 FileSystem::~FileSystem() {
+  note_flushed_.reset();
   stop_ = true;
   for (auto& job : background_) job.thread.join();
 }
@@ -81,7 +86,21 @@ Result<void> FileSystem::run_in_background(std::function<void(const std::atomic<
 
 size_t FileSystem::open_inodes() const { return handles_->inodes(); }
 
-Result<void> FileSystem::flush_all() { return data_.flush_all(); }
+Result<void> FileSystem::flush_all() {
+  std::vector<std::pair<std::shared_ptr<OpenInode>, uint64_t>> dirty;
+  for (auto& open : handles_->dirty_inodes()) dirty.emplace_back(open, open->written());
+  ZEST_TRY(data_.flush_all());
+  for (auto& [open, written] : dirty) open->flushed(written);
+  return {};
+}
+
+// Written data becomes safe without being asked for, too.
+void FileSystem::note_flushed() {
+  for (auto& open : handles_->dirty_inodes()) {
+    uint64_t written = open->written();
+    if (data_.clean(open->ino)) open->flushed(written);
+  }
+}
 
 // --- attributes of files that are open here ---
 
@@ -139,6 +158,7 @@ void FileSystem::correct(Ino ino, Attr& attr) {
 
 void FileSystem::wrote(OpenInode& open, uint64_t end) {
   open.dirty.store(true, std::memory_order_release);
+  std::atomic_ref(open.record->inode.written).fetch_add(1, std::memory_order_release);
   {
     std::lock_guard lock(open.mutex);
     open.changes.fetch_add(1, std::memory_order_acq_rel);

@@ -22,6 +22,7 @@
 
 #include "base/clock.h"
 #include "base/result.h"
+#include "base/threads.h"
 #include "data/data.h"
 #include "meta/api.h"
 
@@ -87,6 +88,7 @@ struct DirItem {
 };
 
 class HandleTable;
+class StateTable;
 struct Handle;
 struct OpenInode;
 class AccessLog;
@@ -101,10 +103,17 @@ class VirtualFiles;
 
 class FileSystem {
  public:
-  // Both must be loaded and outlive this.
-  FileSystem(meta::Meta& meta, data::Data& data, const Clock& clock, Options options);
+  // Meta and data must be loaded; both outlive this. Without a table nobody can go on where this stops.
+  FileSystem(meta::Meta& meta, data::Data& data, const Clock& clock, Options options,
+             std::shared_ptr<StateTable> table = nullptr);
   ~FileSystem();
   FileSystem(const FileSystem&) = delete;
+
+  // Opens again what another process had open, as the table tells; the session must be that process's. To be called
+  // before anything else. A file that had unflushed writes lost them: each of its writable handles says so once, by EIO
+  // from the next write, fsync or close. Gives the inodes that lost data.
+  Result<std::vector<Ino>> restore();
+  StateTable& table() { return *table_; }
 
   void set_client_cache(ClientCache* cache) { cache_ = cache; }
   ClientCache* client_cache() const { return cache_.load(); }
@@ -213,6 +222,7 @@ class FileSystem {
   Result<size_t> do_read(const Context&, Ino ino, uint64_t fh, uint64_t offset, std::span<char> into);
   Result<size_t> do_write(const Context&, Ino ino, uint64_t fh, uint64_t offset, std::span<const char> bytes,
                           bool from_cache);
+  Result<void> flush_open(const Context&, OpenInode& open);
   Result<void> do_flush(const Context&, Ino ino, uint64_t fh, uint64_t lock_owner);
   Result<Attr> do_fallocate(const Context&, Ino ino, uint64_t fh, uint32_t mode, int64_t offset, int64_t size);
   Result<uint64_t> do_copy(const Context&, Ino in, uint64_t fh_in, uint64_t off_in, Ino out, uint64_t fh_out,
@@ -223,8 +233,22 @@ class FileSystem {
   Result<void> do_removexattr(const Context&, Ino ino, std::string_view name);
   Result<size_t> fill_dir(const Context&, Handle& dir, uint64_t offset, size_t size, bool with_attr,
                           const std::function<bool(const DirItem&)>& add);
+  void rewind(Handle& dir, uint64_t wanted);
+  void note_names(Handle& dir);
   void release_locks(Handle& handle);
   // 0, or what a new (EEXIST) or changed (EPERM) name of this kind gives when it is reserved or too long.
+  // fs/restore.cc: what is asked again after the process serving it died.
+  std::optional<EntryAttr> made_before(const Context&, Ino parent, std::string_view name);
+  bool removed_before(const Context&, Ino parent, std::string_view name);
+  bool renamed_before(const Context&, Ino parent, std::string_view name, Ino new_parent, std::string_view new_name);
+  bool appended_before(const Context&, Handle& handle, uint64_t offset, std::span<const char> bytes);
+  Result<Created> reopen_created(const Context&, const EntryAttr& entry, uint32_t flags);
+  // A new handle, noted for the request; of a regular file its inode is open, too.
+  std::shared_ptr<Handle> add_handle(const Context&, Ino ino, uint32_t flags, bool is_dir);
+  std::shared_ptr<Handle> add_file(const Context&, Ino ino, uint32_t flags);
+  void close_orphan(uint64_t fh, Ino ino);
+  Result<void> restore_files(const std::vector<std::shared_ptr<Handle>>& files);
+  void restore_special(Handle& handle);
   int check_reserved(Ino parent, std::string_view name, int code) const;
   int check_xattr(std::string_view name) const;
   Result<uint64_t> do_lseek(const Context&, Ino ino, uint64_t fh, uint64_t offset, int whence);
@@ -235,6 +259,7 @@ class FileSystem {
   void correct(Ino ino, Attr& attr);
   void correct_links(Ino ino, Attr& attr, const OpenInode* open);
   Result<Attr> read_raw_attr(const Context&, Ino ino, OpenInode& open);
+  void note_flushed();
   void wrote(OpenInode& open, uint64_t end);
   // An open file's length was set by an operation here.
   void set_length(OpenInode& open, uint64_t length, const Attr& attr);
@@ -243,6 +268,7 @@ class FileSystem {
   data::Data& data_;
   const Clock& clock_;
   const Options options_;
+  const std::shared_ptr<StateTable> table_;
   const bool acl_;  // as of the mount: the kernel learns it only then
   std::atomic<ClientCache*> cache_{nullptr};
   std::unique_ptr<HandleTable> handles_;
@@ -252,6 +278,7 @@ class FileSystem {
   std::unique_ptr<Changes> changes_;
   std::unique_ptr<Links> links_;
   std::unique_ptr<VirtualFiles> virtual_;
+  std::unique_ptr<Periodic> note_flushed_;
   std::atomic<bool> stop_{false};
   mutable std::mutex background_mutex_;  // of the next two
   std::vector<std::function<void(Metrics&)>> metric_sources_;

@@ -21,9 +21,10 @@ struct Fixture {
   Fixture() {
     SessionInfo info;
     EXPECT_TRUE(volume.meta->start_session(info));
-    fs = std::make_unique<FileSystem>(*volume.meta, *volume.data, system_clock(), Options{});
+    fs = std::make_unique<FileSystem>(*volume.meta, *volume.data, system_clock(), Options{}, table);
   }
   ~Fixture() { fs.reset(); }
+  std::shared_ptr<StateTable> table = StateTable::unshared();
 
   FileSystem::Created create(std::string_view name, uint32_t flags = O_RDWR) {
     auto made = fs->create(root, kRootIno, name, 0644, 022, flags);

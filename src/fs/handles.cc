@@ -62,14 +62,43 @@ Result<size_t> VirtualHandle::write(const Context&, uint64_t, std::span<const ch
 bool Handle::writable() const { return (flags & O_ACCMODE) != O_RDONLY; }
 bool Handle::readable() const { return (flags & O_ACCMODE) != O_WRONLY; }
 
+void OpenInode::flushed(uint64_t count) {
+  std::atomic_ref safe(record->inode.flushed);
+  uint64_t before = safe.load();
+  while (before < count && !safe.compare_exchange_weak(before, count)) continue;
+}
+
+void OpenInode::set_named() {
+  named = true;
+  std::atomic_ref(record->inode.named).store(1, std::memory_order_relaxed);
+}
+
 std::shared_ptr<Handle> HandleTable::add(Ino ino, uint32_t flags, bool is_dir) {
   auto handle = std::make_shared<Handle>();
   handle->ino = ino;
   handle->flags = flags;
   handle->is_dir = is_dir;
   bool writable = !is_dir && !is_special(ino) && handle->writable();
-  uint64_t id = next_.fetch_add(1, std::memory_order_relaxed);
-  handle->id = id * 2 + (writable ? 0 : 1);
+  uint64_t number = table_.header().next_handle.fetch_add(1, std::memory_order_relaxed);
+  handle->id = number * 2 + (writable ? 0 : 1);
+  handle->record = table_.take(is_dir ? Record::kDirectory : Record::kFile);
+  handle->record->flags = flags;
+  handle->record->handle.ino = raw(ino);
+  std::atomic_ref(handle->record->handle.id).store(handle->id, std::memory_order_release);
+  return insert(std::move(handle));
+}
+
+std::shared_ptr<Handle> HandleTable::adopt(Record* record) {
+  auto handle = std::make_shared<Handle>();
+  handle->ino = Ino{record->handle.ino};
+  handle->flags = record->flags;
+  handle->is_dir = record->kind == Record::kDirectory;
+  handle->id = record->handle.id;
+  handle->record = record;
+  return insert(std::move(handle));
+}
+
+std::shared_ptr<Handle> HandleTable::insert(std::shared_ptr<Handle> handle) {
   auto& shard = shards_[handle->id / 2 % kShards];
   std::lock_guard lock(shard.mutex);
   shard.handles.emplace(handle->id, handle);
@@ -98,7 +127,11 @@ std::shared_ptr<OpenInode> HandleTable::open_inode(Ino ino, bool writable) {
   auto& shard = shard_of(ino);
   std::lock_guard lock(shard.mutex);
   auto& open = shard.inodes[ino];
-  if (!open) open = std::make_shared<OpenInode>(ino);
+  if (!open) {
+    auto* record = table_.take(Record::kInode);
+    std::atomic_ref(record->inode.ino).store(raw(ino), std::memory_order_release);
+    open = std::make_shared<OpenInode>(ino, record);
+  }
   open->refs++;
   if (writable) open->writers++;
   return open;
@@ -116,8 +149,48 @@ bool HandleTable::close_inode(OpenInode& open, bool writable) {
   std::lock_guard lock(shard.mutex);
   if (writable) open.writers--;
   if (--open.refs > 0) return false;
+  table_.give_back(open.record);
   shard.inodes.erase(open.ino);
   return true;
+}
+
+void HandleTable::note_lock(Handle& handle, Record::Kind kind, uint64_t owner) {
+  auto& owners = kind == Record::kFlock ? handle.flock_owners : handle.lock_owners;
+  if (!owners.insert(owner).second) return;
+  auto* record = table_.take(kind);
+  record->lock.owner = owner;
+  std::atomic_ref(record->lock.handle).store(handle.id, std::memory_order_release);
+  handle.locks.push_back(record);
+}
+
+void HandleTable::adopt_lock(Handle& handle, Record* record) {
+  std::lock_guard lock(handle.mutex);
+  handle.locks.push_back(record);
+  if (record->kind == Record::kFlock) {
+    handle.flock_owners.insert(record->lock.owner);
+    return;
+  }
+  handle.lock_owners.insert(record->lock.owner);
+  std::lock_guard inode_lock(handle.inode->mutex);
+  handle.inode->lock_owners.insert(record->lock.owner);
+}
+
+void HandleTable::forget(Handle& handle) {
+  std::lock_guard lock(handle.mutex);
+  for (auto* record : handle.locks) table_.give_back(record);
+  handle.locks.clear();
+  if (handle.is_dir) table_.clear_names(*handle.record);
+  table_.give_back(std::exchange(handle.record, nullptr));
+}
+
+std::vector<std::shared_ptr<OpenInode>> HandleTable::dirty_inodes() const {
+  std::vector<std::shared_ptr<OpenInode>> out;
+  for (auto& shard : inode_shards_) {
+    std::shared_lock lock(shard.mutex);
+    for (auto& [ino, open] : shard.inodes)
+      if (open->written() != open->record->inode.flushed) out.push_back(open);
+  }
+  return out;
 }
 
 size_t HandleTable::inodes() const {

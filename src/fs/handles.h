@@ -9,9 +9,11 @@
 #include <shared_mutex>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "data/data.h"
+#include "fs/state_table.h"
 #include "meta/api.h"
 
 namespace zest::fs {
@@ -70,8 +72,9 @@ class ExclusiveHold {
 
 // What all handles of one inode share.
 struct OpenInode {
-  explicit OpenInode(Ino number) : ino(number) {}
+  OpenInode(Ino number, Record* of) : ino(number), record(of) {}
   const Ino ino;
+  Record* const record;  // counts its writes, and those that are safe
   InodeLock lock;
   std::mutex append;  // held from choosing the end of the file until the data is buffered there
   std::atomic<uint64_t> length{0};
@@ -79,6 +82,11 @@ struct OpenInode {
   std::atomic<int> writers{0};       // writable handles
   std::atomic<bool> dirty{false};    // written to since the last flush
   std::atomic<bool> named{false};    // had a name outside the trash when it was opened
+
+  uint64_t written() const { return std::atomic_ref(record->inode.written).load(std::memory_order_acquire); }
+  // What was written when written() gave `count` is in the volume.
+  void flushed(uint64_t count);
+  void set_named();
 
   std::mutex mutex;  // guards what follows, and `length` together with `changes`
   Time mtime;        // as last seen
@@ -91,9 +99,10 @@ struct OpenInode {
 struct DirWindow {
   std::unique_ptr<meta::DirStream> stream;
   bool with_attr = false, ended = false;
-  uint64_t base = 0;      // offset of the first of `entries`
-  uint64_t read_at = 0;   // Changes::now() before the oldest of `entries` was read
-  uint64_t position = 0;  // first of `entries` not given yet
+  uint64_t base = 0;                  // offset of the first of `entries`
+  std::unordered_set<uint64_t> skip;  // hashes of names that were given before the process died that gave them
+  uint64_t read_at = 0;               // Changes::now() before the oldest of `entries` was read
+  uint64_t position = 0;              // first of `entries` not given yet
   std::vector<meta::DirEntry> entries;
 };
 
@@ -110,6 +119,7 @@ struct Handle {
   uint64_t id = 0;
   Ino ino{0};
   uint32_t flags = 0;
+  Record* record = nullptr;
   std::shared_ptr<OpenInode> inode;  // of a regular file
   std::unique_ptr<VirtualHandle> special;
   bool is_dir = false;
@@ -120,15 +130,21 @@ struct Handle {
   DirWindow dir;
   std::set<uint64_t> lock_owners;  // POSIX locks taken through this handle
   std::set<uint64_t> flock_owners;
+  std::vector<Record*> locks;  // the same, for whoever comes after this process
 
   bool writable() const;
   bool readable() const;
+  // True once when a crash has lost what was written through it.
+  bool take_lost() { return std::atomic_ref(record->handle.lost).exchange(0) != 0; }
 };
 
 class HandleTable {
  public:
+  explicit HandleTable(StateTable& table) : table_(table) {}
   // A handle with a number: even when writable, odd otherwise (control.md of the reference's tools tells them apart).
   std::shared_ptr<Handle> add(Ino ino, uint32_t flags, bool is_dir);
+  // That of another process, with its number.
+  std::shared_ptr<Handle> adopt(Record* record);
   // Opens an inode's shared state, or takes another reference.
   std::shared_ptr<OpenInode> open_inode(Ino ino, bool writable);
   // Null when there is none. `ino` must match.
@@ -137,6 +153,12 @@ class HandleTable {
   std::shared_ptr<Handle> remove(uint64_t id);
   // True when it was the last reference.
   bool close_inode(OpenInode& open, bool writable);
+  // Notes an owner of locks that are released with the handle. handle.mutex must be held.
+  void note_lock(Handle& handle, Record::Kind kind, uint64_t owner);
+  void adopt_lock(Handle& handle, Record* record);
+  // Gives back the records of a handle that was removed.
+  void forget(Handle& handle);
+  std::vector<std::shared_ptr<OpenInode>> dirty_inodes() const;
   size_t inodes() const;
   size_t size() const;
 
@@ -153,9 +175,10 @@ class HandleTable {
   InodeShard& shard_of(Ino ino) { return inode_shards_[raw(ino) % kShards]; }
   const InodeShard& shard_of(Ino ino) const { return inode_shards_[raw(ino) % kShards]; }
 
+  std::shared_ptr<Handle> insert(std::shared_ptr<Handle> handle);
+  StateTable& table_;
   std::array<Shard, kShards> shards_;
   std::array<InodeShard, kShards> inode_shards_;
-  std::atomic<uint64_t> next_{1};
 };
 
 }  // namespace zest::fs

@@ -50,7 +50,7 @@ Result<void> FileSystem::setlk(const Context& context, Ino ino, uint64_t fh, uin
     if (lock.type != LockType::kUnlock) {
       {
         std::lock_guard guard(handle->mutex);
-        handle->lock_owners.insert(owner);
+        handles_->note_lock(*handle, Record::kPosixLock, owner);
       }
       if (handle->inode) {
         std::lock_guard guard(handle->inode->mutex);
@@ -81,7 +81,7 @@ Result<void> FileSystem::flock(const Context& context, Ino ino, uint64_t fh, uin
   } else {
     if (type != LockType::kUnlock) {
       std::lock_guard guard(handle->mutex);
-      handle->flock_owners.insert(key);
+      handles_->note_lock(*handle, Record::kFlock, key);
     }
     result = meta_.flock(context, ino, key, type, wait == LockWait::kYes);
   }

@@ -46,7 +46,12 @@ Result<EntryAttr> FileSystem::mknod(const Context& context, Ino parent, std::str
                                     uint16_t mode, uint16_t umask, uint32_t rdev) {
   Op op(*this, context, Method::kMknod);
   Result<EntryAttr> result = fail(check_reserved(parent, name, EEXIST));
-  if (result.error().code == 0) result = meta_.mknod(context, parent, name, type, mode, umask, rdev);
+  if (result.error().code == 0) {
+    if (auto made = made_before(context, parent, name))
+      result = std::move(*made);
+    else
+      result = meta_.mknod(context, parent, name, type, mode, umask, rdev);
+  }
   if (result) changes_->name(parent, name, true);
   op.end(code_of(result), [&] {
     return fmt::format("({},{},{},0x{:08X}):{}", raw(parent), log_text(name), mode_text(to_st_mode(type, mode)), rdev,
@@ -59,7 +64,12 @@ Result<EntryAttr> FileSystem::mkdir(const Context& context, Ino parent, std::str
                                     uint16_t umask) {
   Op op(*this, context, Method::kMkdir);
   Result<EntryAttr> result = fail(check_reserved(parent, name, EEXIST));
-  if (result.error().code == 0) result = meta_.mkdir(context, parent, name, mode, umask);
+  if (result.error().code == 0) {
+    if (auto made = made_before(context, parent, name))
+      result = std::move(*made);
+    else
+      result = meta_.mkdir(context, parent, name, mode, umask);
+  }
   if (result) changes_->name(parent, name, true);
   op.end(code_of(result),
          [&] { return fmt::format("({},{},{}):{}", raw(parent), log_text(name), mode_text(mode), log_entry(result)); });
@@ -73,6 +83,8 @@ Result<EntryAttr> FileSystem::symlink(const Context& context, Ino parent, std::s
   if (result.error().code == 0) {
     if (target.size() >= kMaxSymlink)
       result = fail(ENAMETOOLONG);
+    else if (auto made = made_before(context, parent, name))
+      result = std::move(*made);
     else
       result = meta_.symlink(context, parent, name, target);
   }
@@ -96,7 +108,7 @@ Result<void> FileSystem::unlink(const Context& context, Ino parent, std::string_
   Result<void> result;
   if (int code = check_reserved(parent, name, EPERM))
     result = fail(code);
-  else
+  else if (!removed_before(context, parent, name))
     result = meta_.unlink(context, parent, name);
   if (result) changes_->name(parent, name, false);
   op.end(code_of(result), [&] { return fmt::format("({},{})", raw(parent), log_text(name)); });
@@ -108,7 +120,7 @@ Result<void> FileSystem::rmdir(const Context& context, Ino parent, std::string_v
   Result<void> result;
   if (int code = check_reserved(parent, name, EPERM))
     result = fail(code);
-  else
+  else if (!removed_before(context, parent, name))
     result = meta_.rmdir(context, parent, name);
   if (result) changes_->name(parent, name, false);
   op.end(code_of(result), [&] { return fmt::format("({},{})", raw(parent), log_text(name)); });
@@ -123,6 +135,8 @@ Result<void> FileSystem::rename(const Context& context, Ino parent, std::string_
   if (code == 0) code = check_reserved(new_parent, new_name, EPERM);
   if (code != 0) {
     result = fail(code);
+  } else if (renamed_before(context, parent, name, new_parent, new_name)) {
+    result = {};
   } else if (auto moved = meta_.rename(context, parent, name, new_parent, new_name, flags); !moved) {
     result = fail(std::move(moved.error()));
   } else {
@@ -140,7 +154,8 @@ Result<EntryAttr> FileSystem::link(const Context& context, Ino ino, Ino new_pare
   int code = is_special(ino) ? EPERM : check_reserved(new_parent, new_name, EPERM);
   Result<EntryAttr> result = fail(code);
   if (code == 0) {
-    if (auto attr = meta_.link(context, ino, new_parent, new_name)) {
+    auto made = made_before(context, new_parent, new_name);
+    if (auto attr = made ? Result<Attr>(made->attr) : meta_.link(context, ino, new_parent, new_name)) {
       correct(ino, *attr);
       result = EntryAttr{ino, *attr, true};
       changes_->name(new_parent, new_name, true);
@@ -159,17 +174,18 @@ Result<FileSystem::Created> FileSystem::create(const Context& context, Ino paren
                                                uint16_t umask, uint32_t flags) {
   Op op(*this, context, Method::kCreate);
   Result<Created> result = fail(check_reserved(parent, name, EEXIST));
-  if (result.error().code == 0) {
+  if (auto made = result.error().code == 0 ? made_before(context, parent, name) : std::nullopt) {
+    result = reopen_created(context, *made, flags);
+  } else if (result.error().code == 0) {
     auto made = meta_.create(context, parent, name, mode, umask, (flags & O_EXCL) != 0, flags);
     if (!made) {
       result = fail(std::move(made.error()));
     } else {
       changes_->name(parent, name, true);
-      auto handle = handles_->add(made->entry.ino, flags, false);
-      handle->inode = handles_->open_inode(made->entry.ino, handle->writable());
+      auto handle = add_file(context, made->entry.ino, flags);
       correct(made->entry.ino, made->entry.attr);
       set_length(*handle->inode, made->entry.attr.length, made->entry.attr);
-      handle->inode->named = true;
+      handle->inode->set_named();
       result = Created{std::move(made->entry), handle->id};
       // another client was faster: the kernel asked for a new file and does not truncate what it gets
       if (made->existed && (flags & O_TRUNC) && result->entry.attr.length > 0)
@@ -190,10 +206,9 @@ Result<FileSystem::Created> FileSystem::tmpfile(const Context& context, Ino pare
   Result<Created> result = fail(EPERM);
   if (!is_special(parent)) {
     if (auto made = meta_.tmpfile(context, parent, mode, umask)) {
-      auto handle = handles_->add(made->ino, flags, false);
-      handle->inode = handles_->open_inode(made->ino, handle->writable());
+      auto handle = add_file(context, made->ino, flags);
       set_length(*handle->inode, made->attr.length, made->attr);
-      handle->inode->named = true;
+      handle->inode->set_named();
       result = Created{std::move(*made), handle->id};
     } else {
       result = fail(std::move(made.error()));

@@ -28,6 +28,14 @@
 
 namespace zest::meta {
 
+// One try of an operation by a process that may die in it, in memory that outlives the process; who is asked for the
+// operation again learns from it what became of it.
+struct Attempt {
+  uint64_t ino;    // that the operation makes, moves, links or unlinks: noted before the commit; 0: it came not so far
+  uint64_t fh;     // the handle that it opened; 0: none
+  uint64_t again;  // the process that made the last try died in it
+};
+
 // Who asks.
 struct Context {
   uint32_t uid = 0, gid = 0;
@@ -35,7 +43,11 @@ struct Context {
   uint32_t pid = 0;
   bool check_permission = false;                 // false behind a kernel that checks (default_permissions)
   const std::atomic<bool>* cancelled = nullptr;  // long and blocking calls give EINTR once it is true
+  Attempt* attempt = nullptr;                    // null: nobody will ask again
 
+  void note(Ino ino) const {
+    if (attempt) std::atomic_ref(attempt->ino).store(raw(ino), std::memory_order_relaxed);
+  }
   bool in_group(uint32_t group) const;
   bool is_cancelled() const { return cancelled && cancelled->load(std::memory_order_relaxed); }
 };
@@ -224,6 +236,9 @@ class Meta {
   };
   Result<Opened> open(const Context&, Ino ino, uint32_t flags);  // [1]
   Result<void> close(Ino ino);                                   // [0]
+  // Files that a client had open whose session this one inherited: they are open here from now on, as after open(), but
+  // nobody is asked for permission. Attributes in the order of `inodes`; nothing for those that are gone. [1]
+  Result<std::vector<std::optional<Attr>>> reopen(const std::vector<Ino>& inodes);
   bool is_open(Ino ino) const;
   Result<Attr> truncate(const Context&, Ino ino, uint64_t length, bool by_handle);                 // [2]
   Result<Attr> fallocate(const Context&, Ino ino, uint32_t mode, uint64_t offset, uint64_t size);  // [2]

@@ -26,6 +26,13 @@ def pid_of(point):
     return json.loads(read_file(f"{point}/.config"))["Pid"]
 
 
+def kill_both(point):
+    """The process that serves the mount and the one that watches over it, as a power cut would."""
+    config = json.loads(read_file(f"{point}/.config"))
+    os.kill(config["PPid"], signal.SIGKILL)
+    os.kill(config["Pid"], signal.SIGKILL)
+
+
 def gone(pid):
     # a zombie has ended, too: it is its parent that has not looked yet
     with contextlib.suppress(OSError):
@@ -57,7 +64,7 @@ def mounts_in_the_background():
 def errors_are_told():
     volume = zest.Volume()
     point, done = background(volume, where="x", check=False)
-    again = zest.zestfs("mount", "-d", volume.meta, point, env=ENV, check=False)
+    again = zest.zestfs("mount", "-d", zest.Volume().meta, point, env=ENV, check=False)
     assert again.returncode == 1 and "already mounted" in again.stderr, again.stderr
     zest.zestfs("umount", point)
 
@@ -148,7 +155,7 @@ def after_a_crash():
     volume = zest.Volume()
     point, _ = background(volume)
     write_file(f"{point}/f", b"saved")
-    os.kill(pid_of(point), signal.SIGKILL)
+    kill_both(point)
 
     def dead():
         try:
@@ -159,7 +166,7 @@ def after_a_crash():
     zest.wait_until(dead, "the mount is broken")
     background(volume)  # repairs the mount point first
     assert read_file(f"{point}/f") == b"saved"
-    os.kill(pid_of(point), signal.SIGKILL)
+    kill_both(point)
     zest.wait_until(dead, "the mount is broken again")
     zest.zestfs("umount", point)
     assert not zest.is_mount(point)

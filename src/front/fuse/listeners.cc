@@ -6,6 +6,7 @@ namespace zest::fuse {
 
 void Listeners::start() {
   std::lock_guard lock(mutex_);
+  stopped_ = false;
   listen_elsewhere();
 }
 
@@ -20,6 +21,16 @@ void Listeners::stop() {
 void Listeners::join() {
   std::unique_lock lock(mutex_);
   gone_.wait(lock, [&] { return threads_ == 0; });
+}
+
+bool Listeners::join_for(std::chrono::milliseconds time) {
+  std::unique_lock lock(mutex_);
+  return gone_.wait_for(lock, time, [&] { return threads_ == 0; });
+}
+
+size_t Listeners::listening() {
+  std::lock_guard lock(mutex_);
+  return listening_;
 }
 
 // Whoever begins is counted here already, so that nobody starts another for the same reason.

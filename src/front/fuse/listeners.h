@@ -23,9 +23,11 @@ class Listeners {
   Listeners(size_t max_threads, size_t idle_threads, std::function<void()> spawn)
       : max_(max_threads), idle_(idle_threads), spawn_(std::move(spawn)) {}
 
-  void start();  // the first thread
-  void stop();   // standbys end their wait
-  void join();   // until all threads have left
+  void start();                                   // the first thread; also after stop()
+  void stop();                                    // standbys end their wait
+  void join();                                    // until all threads have left
+  bool join_for(std::chrono::milliseconds time);  // have they?
+  size_t listening();
 
   // One thread's part. Calls in turn: received(), served(), received(), ...
   class Worker : public WaitNotice {

@@ -17,6 +17,12 @@ bool is_virtual(Ino ino) { return is_special(ino) && raw(ino) <= raw(kTrashIno);
 
 }  // namespace
 
+namespace {
+thread_local fs::Record* current_slot = nullptr;
+}
+
+void Request::set_slot(fs::Record* slot) { current_slot = slot; }
+
 double seconds(int64_t ms) { return static_cast<double>(ms) / 1000; }
 
 // --- interrupts ---
@@ -70,12 +76,13 @@ void Interrupts::run() {
 // --- requests ---
 
 Request::Request(fuse_req_t req, Cancel cancel)
-    : req_(req), session_(*static_cast<Session*>(fuse_req_userdata(req))), cancel_(cancel) {
+    : req_(req), session_(*static_cast<Session*>(fuse_req_userdata(req))), cancel_(cancel), slot_(current_slot) {
   auto* from = fuse_req_ctx(req);
   auto& options = session_.options();
   context_.uid = from->uid;
   context_.gid = from->gid;
   context_.pid = static_cast<uint32_t>(from->pid);
+  context_.attempt = &slot_->request.attempt;
   umask_ = options.umask == 0xFFFF ? static_cast<uint16_t>(from->umask & 0777) : options.umask;
   if (options.all_squash || (options.root_squash && from->uid == 0)) {
     auto& as = options.all_squash ? *options.all_squash : *options.root_squash;
@@ -116,7 +123,10 @@ fuse_req_t Request::finish() {
   return req;
 }
 
-void Request::error(int code) { fuse_reply_err(finish(), code); }
+void Request::error(int code) {
+  if (abandoned_ && code == EINTR) return none();
+  fuse_reply_err(finish(), code);
+}
 void Request::none() { fuse_reply_none(finish()); }
 
 void Request::entry(const meta::EntryAttr& entry) {

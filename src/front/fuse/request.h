@@ -75,6 +75,15 @@ class Request {
     return true;
   }
 
+  // The record of the request that this thread serves from now on.
+  static void set_slot(fs::Record* slot);
+  fs::Record* slot() const { return slot_; }
+  // Gives up without a reply, or with EINTR: whoever adopts the mount serves it.
+  void abandon(bool silently) {
+    abandoned_ = silently;
+    cancel();
+  }
+
   std::chrono::steady_clock::time_point begin() const { return begin_; }
   void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
 
@@ -87,7 +96,8 @@ class Request {
   const Cancel cancel_;
   meta::Context context_;
   uint16_t umask_ = 0;
-  std::atomic<bool> cancelled_{false};
+  std::atomic<bool> cancelled_{false}, abandoned_{false};
+  fs::Record* const slot_;
   std::chrono::steady_clock::time_point begin_;
   bool queued_ = false;  // with Interrupts; guarded by its mutex
 };

@@ -2,6 +2,9 @@
 //
 // The node id of an inode is its number, its generation 1; nothing is remembered about what the kernel knows, so FORGET
 // is ignored.
+//
+// The kernel's side of a mount may outlive a session: the next process adopts it. Requests that were read and not
+// answered come again, marked; the kernel's INIT request, which comes once, is kept in the state table.
 #pragma once
 
 #include <array>
@@ -13,13 +16,17 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <unordered_map>
 #include <vector>
 
+#include "base/messages.h"
 #include "base/result.h"
 #include "front/fuse/listeners.h"
 #include "fs/filesystem.h"
+#include "fs/state_table.h"
 
 struct fuse_session;
+struct fuse_buf;
 
 namespace zest::fuse {
 
@@ -65,6 +72,10 @@ class Session {
  public:
   // Mounts. The file system must outlive the session. Errors name the mount point.
   static Result<std::unique_ptr<Session>> mount(fs::FileSystem& fs, const Options& options);
+  // Goes on with a mount whose process died or handed it over: `device` is its /dev/fuse. `refuse_resent`: what that
+  // process was doing is answered with EIO (it may be why it died).
+  static Result<std::unique_ptr<Session>> adopt(fs::FileSystem& fs, const Options& options, Fd device,
+                                                bool refuse_resent);
   ~Session();
   Session(const Session&) = delete;
 
@@ -72,6 +83,13 @@ class Session {
   void run();
   // Takes the mount out of the tree (lazily, so that run() ends when the last file is closed). From any thread.
   Result<void> unmount();
+  // Stops taking requests and finishes those that were taken, but for waiting locks, which are left to the next
+  // process. Then run() returns after hand_over(), or goes on after resume(). False: not within the time, or unmounted
+  // meanwhile; it goes on.
+  bool drain(int64_t timeout_ms);
+  void hand_over();
+  void resume();
+  int device() const;  // owned by this
   bool finished() const { return finished_.load(std::memory_order_acquire); }
 
   fs::FileSystem& fs() { return fs_; }
@@ -87,10 +105,18 @@ class Session {
 
  private:
   Session(fs::FileSystem& fs, Options options);
+  static Result<std::unique_ptr<Session>> create(fs::FileSystem& fs, const Options& options);
+  void start();
+  Result<void> replay_init();
+  void collect_attempts();
   void work();
+  void serve(fuse_buf& buf, fs::Record& slot);
+  void begin(uint64_t unique, fs::Record& slot);
   fs::FileSystem& fs_;
   const Options options_;
+  fs::StateTable& table_;
   fuse_session* session_ = nullptr;
+  bool adopted_ = false, refuse_resent_ = false, can_resend_ = false;
   Told told_;
   std::unique_ptr<Notifier> notifier_;
   std::unique_ptr<Interrupts> interrupts_;
@@ -98,6 +124,9 @@ class Session {
   std::mutex mutex_;  // of what follows
   std::condition_variable ended_;
   std::set<std::shared_ptr<Request>> apart_;
+  std::unordered_map<uint64_t, meta::Attempt> attempts_;  // of the process before, by request
+  bool handed_over_ = false, locks_left_ = false;
+  std::atomic<bool> draining_{false};
   std::atomic<bool> finished_{false};
 };
 

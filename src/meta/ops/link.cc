@@ -56,6 +56,7 @@ Result<Attr> Meta::link(const Context& ctx, Ino ino_in, Ino parent_in, std::stri
     if (revived && !state.open_files.is_open(ino)) return fail(ENOENT);
 
     const Time now = state.clock.now();
+    ctx.note(ino);
     txn.put(Key::entry(parent, name), Entry{attr.type, ino});
     add_name(state, txn, ino, parent, attr);
     attr.ctime = now;

@@ -97,6 +97,7 @@ Result<MadeNode> make_node(State& state, const Context& ctx, const NewNode& node
     const Time now = state.clock.now();
     ZEST_ASSIGN(const Attr attr, new_attr(state, txn, ctx, dir, node, now, to_intern));
     ZEST_TRY(state.ledger.check_owner(state, attr.uid, attr.gid, 4096, 1));
+    ctx.note(ino);
     txn.put(Key::entry(parent, name), Entry{node.type, ino});
     txn.put_attr(ino, attr);
     if (node.type == FileType::kSymlink) txn.put(Key::symlink(ino), std::string(node.target));

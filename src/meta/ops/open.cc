@@ -58,6 +58,28 @@ Result<Meta::Opened> Meta::open(const Context& ctx, Ino ino, uint32_t flags) {
   return opened;
 }
 
+Result<std::vector<std::optional<Attr>>> Meta::reopen(const std::vector<Ino>& inodes) {
+  State& s = *state_;
+  std::vector<std::optional<Attr>> found;
+  ZEST_TRY(s.read([&](Txn& txn) -> Result<void> {
+    found.clear();
+    std::vector<Want> wants;
+    for (Ino ino : inodes) wants.push_back({Key::inode(ino)});
+    ZEST_TRY(txn.want(wants));
+    for (Ino ino : inodes) {
+      ZEST_ASSIGN(auto attr, txn.attr(ino));
+      found.push_back(attr);
+    }
+    return {};
+  }));
+  for (size_t i = 0; i < inodes.size(); i++) {
+    if (!found[i]) continue;
+    s.open_files.open(inodes[i], *found[i], s.clock.monotonic_ms());
+    if (found[i]->nlink == 0) s.open_files.mark_sustained(inodes[i]);
+  }
+  return found;
+}
+
 Result<void> Meta::close(Ino ino) {
   State& s = *state_;
   bool sustained = false;

@@ -284,6 +284,7 @@ Result<bool> try_rename(State& state, const Context& ctx, Rename& op, const Usag
     if (!counted) return {};
     op.done = true;
     op.now = state.clock.now();
+    ctx.note(op.src.entry->ino);
     if (!op.exchange()) return write_move(state, txn, op);
     write_exchange(state, txn, op);
     return {};

@@ -40,6 +40,7 @@ Result<void> remove_name(State& state, const Context& ctx, Ino parent, std::stri
     }
 
     const Time now = state.clock.now();
+    ctx.note(entry->ino);
     txn.erase(Key::entry(parent, name));
     ZEST_ASSIGN(removal, remove_inode(state, txn, parent, name, *entry, attr, trash, now));
     if (directory_wanted && dir.nlink > 2) dir.nlink--;
