@@ -191,6 +191,8 @@ void Supervisor::on_signals() {
 // Without a process there is nothing to flush.
 void Supervisor::stop(int number) {
   stopping_ = true;
+  // One that waits for another's mount must not get it now only to take it away.
+  if (worker_ > 0 && take_over_ && !device_) kill(worker_, SIGKILL);
   if (worker_ > 0 || handover_ == Handover::kGiven) return;
   log_info(fmt::format("got signal {}: unmounting", number));
   take_mount_away();

@@ -91,7 +91,8 @@ TEST(InodeLock, ExclusiveWaitsAndIsNotStarved) {
 }
 
 TEST(HandleTable, NumbersTellWritableHandles) {
-  HandleTable table;
+  auto state = StateTable::unshared();
+  HandleTable table(*state);
   EXPECT_EQ(table.add(Ino{2}, O_RDONLY, false)->id % 2, 1u);
   auto writable = table.add(Ino{2}, O_RDWR, false);
   EXPECT_EQ(writable->id % 2, 0u);
