@@ -31,6 +31,7 @@ struct CacheOptions {
   std::string verify_checksum = "extend";  // none, full, shrink, extend
   int64_t expire_ms = 0, scan_interval_ms = 3'600'000;
   uint32_t mode = 0600;
+  int64_t disk_timeout_ms = 10'000;  // a read of the disk that takes longer counts as failed
 };
 
 struct DataOptions {

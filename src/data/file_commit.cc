@@ -54,8 +54,10 @@ Result<void> FileWriter::upload_once(const Task& task) {
     if (!task.slice->frozen) id.bytes = task.slice->block_size;
   }
   if (!buffer) return {};  // dropped meanwhile
-  if (env_.staging && env_.staging->stage(id, buffer->view())) return {};
-  return env_.blocks.upload(id, buffer);
+  // A staged block would have to remember its class.
+  const std::string storage_class = env_.storage_class(ino_);
+  if (storage_class.empty() && env_.staging && env_.staging->stage(id, buffer->view())) return {};
+  return env_.blocks.upload(id, buffer, storage_class);
 }
 
 void FileWriter::run_upload(const Task& task, int attempt) {

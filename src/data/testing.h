@@ -85,6 +85,13 @@ struct Volume {
     options.heartbeat_ms = 0;
     return options;
   }
+  static DataOptions with_disk(const Folder& folder) {
+    DataOptions options = small();
+    options.cache.dirs = {folder.path};
+    options.cache.size_bytes = 64 << 20;
+    options.cache.free_space_ratio = 0.0001;
+    return options;
+  }
   template <class T>
   static T must(Result<T> result) {
     if (!result) {
@@ -103,6 +110,16 @@ struct Volume {
   }
   Result<void> write(Ino ino, uint64_t offset, std::string_view text) {
     return data->write(ino, offset, std::span(text.data(), text.size()), nullptr);
+  }
+  // Written and committed.
+  Result<void> save(Ino ino, uint64_t offset, std::string_view text) {
+    ZEST_TRY(write(ino, offset, text));
+    return data->flush(ino, nullptr);
+  }
+  Ino file(const std::string& name, std::string_view text) {
+    Ino ino = create(name);
+    EXPECT_TRUE(save(ino, 0, text));
+    return ino;
   }
   Result<std::string> read(Ino ino, uint64_t offset, size_t size) {
     auto handle = data->open_reader(ino);

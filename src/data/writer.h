@@ -15,7 +15,8 @@ namespace zest::data {
 class Writer {
  public:
   Writer(meta::Meta& meta, BlockStore& blocks, Staging* staging, const Clock& clock, const DataOptions& options,
-         std::function<void()> drop_read_ahead, std::function<void(SliceId, uint32_t)> remove_slice);
+         std::function<void()> drop_read_ahead, std::function<void(SliceId, uint32_t)> remove_slice,
+         std::function<std::string(Ino)> storage_class);
   ~Writer();
 
   Result<void> write(Ino ino, uint64_t offset, std::span<const char> data, const std::atomic<bool>* cancelled);

@@ -70,6 +70,9 @@ void add_objects(Metrics& out, data::Data& data, const std::string& configured_c
   if (s.put_seconds.count() > 0) bytes("PUT", s.object_put_bytes);
   out.gauge("object_request_uploading", "Uploads under way.", s.uploading);
   out.counter("object_request_errors", "Requests that failed.", number(s.object_errors));
+  auto counts = data.storage().counts();
+  out.counter("object_request_hedges", "Slow reads that were asked for a second time.", number(counts.hedges));
+  out.counter("object_request_hedges_won", "Of those, ones whose second answer came first.", number(counts.hedges_won));
   out.histogram("compact_size_histogram_bytes", "Bytes of compactions.", s.compact_sizes);
 }
 

@@ -24,6 +24,7 @@ Result<void> Replaceable::sync() {
 
 std::string Replaceable::describe() const { return current()->describe(); }
 Limits Replaceable::limits() const { return current()->limits(); }
+RequestCounts Replaceable::counts() const { return current()->counts(); }
 Result<void> Replaceable::create() { return current()->create(); }
 Result<ObjectInfo> Replaceable::head(const std::string& key) { return current()->head(key); }
 Result<std::string> Replaceable::get(const std::string& key, uint64_t offset, uint64_t size) {

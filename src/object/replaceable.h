@@ -17,6 +17,7 @@ class Replaceable : public Storage {
 
   std::string describe() const override;
   Limits limits() const override;
+  RequestCounts counts() const override;  // of the storage of the moment
   Result<void> create() override;
   Result<ObjectInfo> head(const std::string& key) override;
   Result<std::string> get(const std::string& key, uint64_t offset, uint64_t size) override;

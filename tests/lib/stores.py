@@ -1,6 +1,8 @@
 """Object stores of a test's own, as servers.py has databases: `storage` is what `zestfs format` needs to use one."""
 import json
+import os
 import subprocess
+import uuid
 
 import servers
 import zest
@@ -12,6 +14,7 @@ class S3(servers.Server):
     """An S3 server on `port`."""
 
     name = "s3"
+    order = "keys"  # in which it lists; "folders": as a walk through folders meets them
 
     def __init__(self):
         super().__init__(self.name)
@@ -43,7 +46,7 @@ class S3(servers.Server):
 class Weed(S3):
     """SeaweedFS."""
 
-    name = "weed"
+    name, order = "weed", "folders"
 
     def start(self):
         config = {"identities": [{"name": "t", "credentials": [{"accessKey": ACCESS, "secretKey": SECRET}],
@@ -56,3 +59,81 @@ class Weed(S3):
                     f"-s3.config={self.folder}/s3.json", f"-master.port.grpc={grpc[0]}", f"-volume.port.grpc={grpc[1]}",
                     f"-filer.port.grpc={grpc[2]}", f"-s3.port.grpc={grpc[3]}", "-s3.port.iceberg=0", "-s3.port.lance=0", "-volume.max=100",
                     "-master.volumeSizeLimitMB=1024")
+
+
+class Minio(S3):
+    """MinIO."""
+
+    name = "minio"
+
+    def start(self):
+        os.environ.update(MINIO_ROOT_USER=ACCESS, MINIO_ROOT_PASSWORD=SECRET, MINIO_BROWSER="off", MINIO_UPDATE="off")
+        self.launch(zest.tool("minio"), "server", "--address", f"{servers.HOST}:{self.port}", f"{self.folder}/data")
+
+
+class Versitygw(S3):
+    """versitygw, whose objects are files."""
+
+    name, order = "versitygw", "folders"
+
+    def start(self):
+        os.environ.update(ROOT_ACCESS_KEY=ACCESS, ROOT_SECRET_KEY=SECRET)
+        os.makedirs(f"{self.folder}/data", exist_ok=True)
+        self.launch(zest.tool("versitygw"), "--port", f"{servers.HOST}:{self.port}", "posix", f"{self.folder}/data")
+
+
+class Rgw(S3):
+    """Ceph's gateway on a cluster of one monitor and one OSD that stores in memory."""
+
+    name = "rgw"
+
+    def start(self):
+        mon, folder = zest.free_port(), self.folder
+        ids = [str(uuid.uuid4()) for _ in range(2)]
+        with open(f"{folder}/ceph.conf", "w") as conf:
+            conf.write(f"""[global]
+fsid = {ids[0]}
+mon host = v1:{servers.HOST}:{mon}
+run dir = {folder}
+admin socket = {folder}/$name.asok
+log file = {folder}/$name.log
+keyring = {folder}/keyring
+auth cluster required = none
+auth service required = none
+auth client required = none
+ms mon client mode = crc
+ms bind msgr2 = false
+mon data = {folder}/mon
+mon allow pool size one = true
+mon warn on pool no redundancy = false
+osd data = {folder}/osd
+osd objectstore = memstore
+memstore device bytes = 2147483648
+osd pool default size = 1
+osd pool default min size = 1
+osd pool default pg num = 8
+osd crush chooseleaf type = 0
+public addr = {servers.HOST}
+cluster addr = {servers.HOST}
+rgw frontends = beast endpoint={servers.HOST}:{self.port}
+rgw data = {folder}/rgw
+""")
+        for name in ("mon", "osd", "rgw"):
+            os.makedirs(f"{folder}/{name}")
+        conf = ["-c", f"{folder}/ceph.conf"]
+        zest.run("monmaptool", "--create", "--addv", "a", f"[v1:{servers.HOST}:{mon}]", "--fsid", ids[0], f"{folder}/monmap")
+        zest.run("ceph-mon", *conf, "--mkfs", "-i", "a", "--monmap", f"{folder}/monmap")
+        self.processes = [self.beside("ceph-mon", *conf, "-i", "a", "-f")]
+        zest.wait_until(lambda: zest.run("ceph", *conf, "--connect-timeout", "5", "status", check=False).returncode == 0, "the monitor answers")
+        zest.run("ceph", *conf, "osd", "new", ids[1])
+        zest.run("ceph-osd", *conf, "-i", "0", "--mkfs", "--osd-uuid", ids[1])
+        self.processes.append(self.beside("ceph-osd", *conf, "-i", "0", "-f"))
+        zest.wait_until(lambda: "1 up" in zest.run("ceph", *conf, "osd", "stat", check=False).stdout, "the OSD is up")
+        zest.run("radosgw-admin", *conf, "user", "create", "--uid", "zest", "--display-name", "zest", "--access-key", ACCESS, "--secret", SECRET)
+        self.launch("radosgw", *conf, "-n", "client.admin", "-f")
+
+    def beside(self, *command):
+        with open(f"{self.folder}/log", "ab") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log)
+        zest.on_exit(process.kill)
+        return process

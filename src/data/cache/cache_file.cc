@@ -11,7 +11,6 @@
 #include <cstring>
 
 #include "base/bytes.h"
-#include "base/wait_notice.h"
 #include "object/crc32c.h"
 #include "object/file_io.h"
 
@@ -94,7 +93,6 @@ Result<void> write_cache_file(const std::string& path, std::string_view data, Ve
 CacheFile::~CacheFile() { ::close(fd_); }
 
 Result<std::shared_ptr<CacheFile>> CacheFile::open(const std::string& path, uint32_t bytes, Verify level) {
-  before_wait();
   int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return os_error("open", path);
   std::shared_ptr<CacheFile> file(new CacheFile(fd, bytes, level));
@@ -122,18 +120,14 @@ Result<void> CacheFile::load(uint64_t file_size) {
   return {};
 }
 
-Result<void> CacheFile::read_raw(uint32_t offset, std::span<char> into) const {
+Result<void> CacheFile::read_raw(uint32_t offset, std::span<char> into, bool at_hand) const {
   size_t done = 0;
-  if (wait_is_noticed()) {
-    iovec at_hand{into.data(), into.size()};
-    ssize_t n = ::preadv2(fd_, &at_hand, 1, offset, RWF_NOWAIT);
-    done = n > 0 ? static_cast<size_t>(n) : 0;
-    if (done < into.size()) before_wait();
-  }
   while (done < into.size()) {
-    ssize_t n = ::pread(fd_, into.data() + done, into.size() - done, static_cast<off_t>(offset + done));
+    iovec rest{into.data() + done, into.size() - done};
+    ssize_t n = ::preadv2(fd_, &rest, 1, static_cast<off_t>(offset + done), at_hand ? RWF_NOWAIT : 0);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail(errno, "pread of a cached block");
+    if (n < 0 && at_hand && errno == EOPNOTSUPP) return fail(EAGAIN);
+    if (n < 0) return fail(errno, "reading a cached block");
     if (n == 0) return fail(EIO, "cached block is too short");
     done += static_cast<size_t>(n);
   }
@@ -146,11 +140,11 @@ Result<void> CacheFile::check(uint32_t segment, std::string_view data) const {
   return fail(EIO, fmt::format("checksum of segment {} differs", segment));
 }
 
-Result<void> CacheFile::read(uint32_t offset, std::span<char> into) const {
+Result<void> CacheFile::read(uint32_t offset, std::span<char> into, bool at_hand) const {
   if (into.empty()) return {};
   if (uint64_t{offset} + into.size() > bytes_) return fail(EIO, "read beyond the end of a cached block");
   bool whole = offset == 0 && into.size() == bytes_;
-  if (sums_.empty() || (level_ == Verify::kFull && !whole)) return read_raw(offset, into);
+  if (sums_.empty() || (level_ == Verify::kFull && !whole)) return read_raw(offset, into, at_hand);
   const uint32_t end = offset + static_cast<uint32_t>(into.size());
   for (uint32_t at = offset; at < end;) {
     uint32_t segment = at / kSegment, start = segment * kSegment, stop = std::min(start + kSegment, bytes_);
@@ -158,7 +152,7 @@ Result<void> CacheFile::read(uint32_t offset, std::span<char> into) const {
       // as many whole segments as there are, in one read
       uint32_t last = end == bytes_ ? end : end / kSegment * kSegment;
       auto run = into.subspan(at - offset, last - at);
-      ZEST_TRY(read_raw(at, run));
+      ZEST_TRY(read_raw(at, run, at_hand));
       for (uint32_t s = at; s < last; s += kSegment)
         ZEST_TRY(check(s / kSegment, std::string_view(run.data() + (s - at), std::min(kSegment, last - s))));
       at = last;
@@ -168,11 +162,11 @@ Result<void> CacheFile::read(uint32_t offset, std::span<char> into) const {
     auto part = into.subspan(at - offset, n);
     if (level_ == Verify::kExtend) {
       thread_local std::unique_ptr<char[]> bounce(new char[kSegment]);
-      ZEST_TRY(read_raw(start, std::span(bounce.get(), stop - start)));
+      ZEST_TRY(read_raw(start, std::span(bounce.get(), stop - start), at_hand));
       ZEST_TRY(check(segment, std::string_view(bounce.get(), stop - start)));
       std::memcpy(part.data(), bounce.get() + (at - start), n);
     } else {
-      ZEST_TRY(read_raw(at, part));
+      ZEST_TRY(read_raw(at, part, at_hand));
     }
     at += n;
   }

@@ -36,13 +36,16 @@ class CacheFile {
   CacheFile(const CacheFile&) = delete;
 
   // EIO with "checksum" in the text when the bytes are not what was written.
-  Result<void> read(uint32_t offset, std::span<char> into) const;
+  Result<void> read(uint32_t offset, std::span<char> into) const { return read(offset, into, false); }
+  // The same without waiting for the disk: EAGAIN when the page cache does not have it.
+  Result<void> read_at_hand(uint32_t offset, std::span<char> into) const { return read(offset, into, true); }
   bool linked_twice() const { return links_ > 1; }
 
  private:
   CacheFile(int fd, uint32_t bytes, Verify level) : fd_(fd), bytes_(bytes), level_(level) {}
   Result<void> load(uint64_t file_size);
-  Result<void> read_raw(uint32_t offset, std::span<char> into) const;
+  Result<void> read(uint32_t offset, std::span<char> into, bool at_hand) const;
+  Result<void> read_raw(uint32_t offset, std::span<char> into, bool at_hand) const;
   Result<void> check(uint32_t segment, std::string_view data) const;
   const int fd_;
   const uint32_t bytes_;

@@ -1,5 +1,7 @@
 // The disk cache's format, ring and limits, and a cache of real folders.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -246,6 +248,103 @@ TEST(DiskCache, StagedBlocksAreNeverEvictedAndSurviveARestart) {
   disk.cache->unstage(kBlock, false);
   EXPECT_FALSE(fs::exists(root + "/rawstaging/chunks/0/0/19_2_3000"));
   EXPECT_EQ(disk.read(kBlock), text);  // now an ordinary cached block
+}
+
+// A file system of `size` on `dir`.
+struct SmallDisk {
+  SmallDisk(std::string dir, const std::string& size) : dir(std::move(dir)) {
+    mounted = ::mount("zest-test", this->dir.c_str(), "tmpfs", 0, ("size=" + size).c_str()) == 0;
+  }
+  ~SmallDisk() { ::umount2(dir.c_str(), MNT_DETACH); }
+  void make_read_only(bool on) {
+    ASSERT_EQ(::mount("zest-test", dir.c_str(), "tmpfs", MS_REMOUNT | (on ? MS_RDONLY : 0), ""), 0);
+  }
+  const std::string dir;
+  bool mounted = false;
+};
+
+TEST(DiskCache, AFullDiskIsEmptiedAndGoesOn) {
+  Folder dir;
+  SmallDisk small(dir.path, "1m");
+  ASSERT_TRUE(small.mounted);
+  Disk disk({dir.path});
+  for (uint64_t i = 1; i <= 100; i++) {
+    disk.cache->put({SliceId{i}, 0, 60'000}, disk.buffer(pattern(60'000, i)), true);
+    auto text = disk.read({SliceId{i}, 0, 60'000});
+    EXPECT_TRUE(text.empty() || text == pattern(60'000, i));
+  }
+  EXPECT_TRUE(eventually([&] {
+    disk.cache->put({SliceId{1000}, 0, 60'000}, disk.buffer(pattern(60'000, 1000)), true);
+    return fs::exists(dir.path + "/" + disk.format.uuid + "/raw/chunks/0/1/1000_0_60000");
+  }));
+  EXPECT_EQ(disk.read({SliceId{1000}, 0, 60'000}), pattern(60'000, 1000));
+  EXPECT_GT(disk.stats.cache_evictions, 0u);
+}
+
+TEST(DiskCache, ADiskThatFailsIsTakenOutAndComesBack) {
+  Folder dir, other;
+  SmallDisk bad(dir.path, "10m");
+  ASSERT_TRUE(bad.mounted);
+  Disk disk({dir.path, other.path});
+  auto put_some = [&](uint64_t from) {
+    for (uint64_t i = from; i < from + 40; i++)
+      disk.cache->put({SliceId{i}, 0, 3000}, disk.buffer(pattern(3000, i)), true);
+  };
+  auto count_in = [&](const std::string& place, uint64_t from) {
+    size_t there = 0;
+    for (uint64_t i = from; i < from + 40; i++) there += disk.cache->location({SliceId{i}, 0, 3000}).starts_with(place);
+    return there;
+  };
+  put_some(100);
+  ASSERT_TRUE(eventually([&] { return disk.cache->usage().first == 40; }));
+  EXPECT_GT(count_in(dir.path, 100), 5u);
+  bad.make_read_only(true);
+  put_some(200);  // those whose home fails are lost, until it is out
+  EXPECT_TRUE(eventually([&] { return count_in(dir.path, 100) == 0; })) << "out of use";
+  put_some(300);
+  EXPECT_TRUE(eventually([&] { return count_in(other.path, 300) == 40; })) << "the other one takes them all";
+  for (uint64_t i = 300; i < 340; i++) EXPECT_EQ(disk.read({SliceId{i}, 0, 3000}), pattern(3000, i));
+  bad.make_read_only(false);
+  EXPECT_TRUE(eventually([&] { return count_in(dir.path, 100) > 5; })) << "back in use";
+  for (uint64_t i = 100; i < 140; i++) EXPECT_EQ(disk.read({SliceId{i}, 0, 3000}), pattern(3000, i));
+}
+
+TEST(DiskCache, ADiskThatHangsHoldsNobodyUp) {
+  Folder dir;
+  Disk disk({dir.path});
+  disk.options.cache.disk_timeout_ms = 300;
+  disk.open();
+  disk.cache->put(kBlock, disk.buffer(pattern(3000, 3)), false);
+  std::string file = dir.path + "/" + disk.format.uuid + "/raw/chunks/0/0/19_2_3000";
+  ASSERT_TRUE(disk.written(file));
+  ASSERT_TRUE(eventually([&] { return disk.cache->usage().first == 1; }));
+  fs::remove(file);
+  ASSERT_EQ(::mkfifo(file.c_str(), 0600), 0);  // opening it waits until somebody writes into it
+  EXPECT_EQ(disk.read(kBlock), "");
+  EXPECT_EQ(disk.cache->location(kBlock), "") << "out of use";
+  int writer = ::open(file.c_str(), O_WRONLY | O_NONBLOCK);
+  EXPECT_GE(writer, 0) << "nobody waits for it any more";
+  fs::remove(file);
+  ::close(writer);
+  EXPECT_TRUE(eventually([&] {
+    disk.cache->put(kBlock, disk.buffer(pattern(3000, 3)), true);
+    return disk.read(kBlock) == pattern(3000, 3) && fs::exists(file);
+  })) << "back in use";
+}
+
+TEST(DiskCache, ADirectoryThatIsRemovedIsMadeAnew) {
+  Folder dir;
+  Disk disk({dir.path});
+  disk.cache->put(kBlock, disk.buffer(pattern(3000, 3)), false);
+  std::string root = dir.path + "/" + disk.format.uuid;
+  ASSERT_TRUE(disk.written(root + "/raw/chunks/0/0/19_2_3000"));
+  disk.cache->stop();
+  disk.open();
+  fs::remove_all(root);
+  EXPECT_EQ(disk.read(kBlock), "");
+  disk.cache->put(kBlock, disk.buffer(pattern(3000, 3)), false);
+  EXPECT_TRUE(disk.written(root + "/raw/chunks/0/0/19_2_3000"));
+  EXPECT_EQ(disk.read(kBlock), pattern(3000, 3));
 }
 
 TEST(DiskCache, NoUsableDirectory) {

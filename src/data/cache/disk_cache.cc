@@ -145,7 +145,7 @@ class DiskCache : public BlockCache {
   std::array<DiskStore*, 3> places(const BlockId& id) {
     if (stores_.size() == 1) return {stores_[0].get(), nullptr, nullptr};
     auto key = block_key(format_, id.slice, id.index, id.bytes);
-    DiskStore* home = stores_[ring_->pick(key)].get();
+    DiskStore* home = stores_[home_index(id)].get();
     DiskStore* old = stores_[fnv1_32(key) % stores_.size()].get();
     DiskStore* staged = staged_count_ > 0 ? staged_store(id) : nullptr;
     return {home, old == home ? nullptr : old, staged == home || staged == old ? nullptr : staged};

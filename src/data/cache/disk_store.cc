@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "base/threads.h"
+#include "base/wait_notice.h"
 
 namespace zest::data {
 namespace {
@@ -88,47 +89,81 @@ std::string DiskStore::path(const BlockId& id, bool staging) const {
   return root_ + (staging ? "/rawstaging/" : "/raw/") + block_key(format_, id.slice, id.index, id.bytes);
 }
 
-// The open file of a block, null when it is not here. Until the first scan is over the disk is asked.
-std::shared_ptr<CacheFile> DiskStore::open_file(const BlockId& id) {
-  {
-    std::lock_guard lock(mutex_);
-    auto it = items_.find(id);
-    if (it != items_.end()) {
-      it->second.used_s = now_s();
-      if (it->second.file) {
-        open_.splice(open_.begin(), open_, it->second.place);
-        return it->second.file;
-      }
-    } else if (scanned_) {
-      return nullptr;
-    }
-  }
-  auto file = CacheFile::open(path(id, false), id.bytes, verify_);
-  if (!file) {
-    if (file.error().code != ENOENT) {
-      log_warning(fmt::format("cache: {}", file.error().message()));
-      io_error(file.error().code);
-      remove(id);
-    } else {
-      forget(id);
-    }
-    return nullptr;
-  }
-  bool staged = (*file)->linked_twice();
-  add(id, now_s(), staged);
+// Until the first scan is over the disk is asked about what is not known.
+std::shared_ptr<CacheFile> DiskStore::known_file(const BlockId& id, bool& ask) {
+  std::lock_guard lock(mutex_);
+  auto it = items_.find(id);
+  ask = it != items_.end() || !scanned_;
+  if (it == items_.end()) return nullptr;
+  it->second.used_s = now_s();
+  if (!it->second.file) return nullptr;
+  open_.splice(open_.begin(), open_, it->second.place);
+  return it->second.file;
+}
+
+void DiskStore::keep_open(const BlockId& id, const std::shared_ptr<CacheFile>& file) {
+  add(id, now_s(), file->linked_twice());
   std::shared_ptr<CacheFile> closed;  // outside the lock
   std::lock_guard lock(mutex_);
   auto it = items_.find(id);
-  if (it == items_.end() || it->second.file) return *file;
+  if (it == items_.end() || it->second.file) return;
   open_.push_front(id);
   it->second.place = open_.begin();
-  it->second.file = *file;
-  if (open_.size() > kOpenFiles) {
-    auto last = items_.find(open_.back());
-    if (last != items_.end()) closed = std::move(last->second.file);
-    open_.pop_back();
+  it->second.file = file;
+  if (open_.size() <= kOpenFiles) return;
+  auto last = items_.find(open_.back());
+  if (last != items_.end()) closed = std::move(last->second.file);
+  open_.pop_back();
+}
+
+void DiskStore::failed(const BlockId& id, const Error& error) {
+  if (error.code == ENOENT) return forget(id);
+  log_warning(fmt::format("cache: {}: {}", path(id, false), error.message()));
+  if (error.what.find("checksum") == std::string::npos) io_error(error.code);
+  bool staged = false;
+  {
+    std::lock_guard lock(mutex_);
+    auto it = items_.find(id);
+    staged = it != items_.end() && it->second.staged;
   }
-  return *file;
+  if (!staged) remove(id);
+}
+
+bool DiskStore::read_from_disk(const BlockId& id, std::shared_ptr<CacheFile> file, uint32_t offset,
+                               std::span<char> into) {
+  struct Outcome {
+    std::shared_ptr<CacheFile> file;
+    std::unique_ptr<char[]> bytes;
+    Result<void> result;
+  };
+  before_wait();
+  const std::chrono::milliseconds timeout(options_.cache.disk_timeout_ms);
+  auto outcome = apart_.run<Outcome>(
+      timeout, [file = std::move(file), name = path(id, false), id, verify = verify_, offset, size = into.size()] {
+        Outcome out{file, nullptr, {}};
+        if (!out.file) {
+          auto opened = CacheFile::open(name, id.bytes, verify);
+          if (!opened) return Outcome{nullptr, nullptr, fail(std::move(opened.error()))};
+          out.file = std::move(*opened);
+        }
+        if (size == 0) return out;
+        out.bytes = std::make_unique_for_overwrite<char[]>(size);
+        out.result = out.file->read(offset, std::span(out.bytes.get(), size));
+        return out;
+      });
+  if (!outcome) {
+    log_warning(fmt::format("cache: {} does not come back within {} ms", path(id, false), timeout.count()));
+    std::lock_guard lock(mutex_);
+    go_out("hangs");
+    return false;
+  }
+  if (outcome->file) keep_open(id, outcome->file);
+  if (!outcome->result) {
+    failed(id, outcome->result.error());
+    return false;
+  }
+  if (!into.empty()) std::memcpy(into.data(), outcome->bytes.get(), into.size());
+  return true;
 }
 
 bool DiskStore::read(const BlockId& id, uint32_t offset, std::span<char> into) {
@@ -145,20 +180,18 @@ bool DiskStore::read(const BlockId& id, uint32_t offset, std::span<char> into) {
       return true;
     }
   }
-  auto file = open_file(id);
-  if (!file) return false;
-  auto result = file->read(offset, into);
-  if (result) return true;
-  log_warning(fmt::format("cache: {}: {}", path(id, false), result.error().message()));
-  if (result.error().what.find("checksum") == std::string::npos) io_error(result.error().code);
-  bool staged = false;
-  {
-    std::lock_guard lock(mutex_);
-    auto it = items_.find(id);
-    staged = it != items_.end() && it->second.staged;
+  bool ask = false;
+  auto file = known_file(id, ask);
+  if (!ask) return false;
+  if (file) {
+    auto result = file->read_at_hand(offset, into);
+    if (result) return true;
+    if (result.error().code != EAGAIN) {
+      failed(id, result.error());
+      return false;
+    }
   }
-  if (!staged) remove(id);
-  return false;
+  return read_from_disk(id, std::move(file), offset, into);
 }
 
 void DiskStore::add(const BlockId& id, uint32_t used_s, bool staged) {
@@ -199,7 +232,7 @@ bool DiskStore::contains(const BlockId& id) {
     if (items_.contains(id)) return true;
     if (scanned_) return false;
   }
-  return open_file(id) != nullptr;
+  return read_from_disk(id, nullptr, 0, {});
 }
 
 void DiskStore::remove(const BlockId& id) {
@@ -211,7 +244,7 @@ void DiskStore::remove(const BlockId& id) {
     if (it != items_.end() && it->second.staged) return;
   }
   forget(id);
-  ::unlink(path(id, false).c_str());
+  if (!out_) ::unlink(path(id, false).c_str());
 }
 
 std::pair<uint64_t, uint64_t> DiskStore::usage() const {

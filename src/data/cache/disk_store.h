@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "data/cache/apart.h"
 #include "data/cache/block_cache.h"
 #include "data/cache/cache_file.h"
 #include "data/data.h"
@@ -72,7 +73,12 @@ class DiskStore {
   Result<void> prepare();
   std::string path(const BlockId& id, bool staging) const;
   uint32_t now_s() const { return static_cast<uint32_t>(clock_.now().sec); }
-  std::shared_ptr<CacheFile> open_file(const BlockId& id);
+  // Null: not here, or the disk has to be asked (ask).
+  std::shared_ptr<CacheFile> known_file(const BlockId& id, bool& ask);
+  // Opens the block's file and reads some of it, if any is wanted.
+  bool read_from_disk(const BlockId& id, std::shared_ptr<CacheFile> file, uint32_t offset, std::span<char> into);
+  void keep_open(const BlockId& id, const std::shared_ptr<CacheFile>& file);
+  void failed(const BlockId& id, const Error& error);
   void forget(const BlockId& id);  // from the index only
   void add(const BlockId& id, uint32_t used_s, bool staged);
   void erase(Index::iterator it);
@@ -85,6 +91,7 @@ class DiskStore {
   void measure();
   void check_lock();
   void io_error(int code);
+  void go_out(const char* why);  // with mutex_ held
   void probe();
   void scan_dir(const std::string& dir, const std::string& key, uint64_t round, const std::atomic<bool>& stop,
                 std::unordered_map<BlockId, char, BlockIdHash>& found);
@@ -97,6 +104,8 @@ class DiskStore {
   const Clock& clock_;
   DataStats& stats_;
   const Verify verify_;
+  static constexpr size_t kDiskThreads = 32;
+  Apart apart_{kDiskThreads};
 
   mutable std::mutex mutex_;
   Index items_;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <ctime>
 #include <functional>
 
@@ -16,9 +17,10 @@
 namespace zest::data {
 namespace {
 
-constexpr int kErrorsToGoOut = 3, kProbesToComeBack = 10;
+constexpr int kErrorsToGoOut = 3, kProbesToComeBack = 5;
 constexpr int64_t kErrorWindowMs = 60'000, kLockCheckMs = 10'000, kExpireCheckMs = 30'000;
 constexpr int64_t kStaleTmpSec = 60;
+constexpr std::chrono::milliseconds kProbeTimeout{1000};
 constexpr size_t kExpireBatch = 1000;
 
 // Calls `each(name, is_dir)` for what is in a folder; how many entries there were, or -1.
@@ -157,31 +159,38 @@ void DiskStore::check_lock() {
   }
 }
 
-// Three errors within a minute take the directory out of use; probes bring it back. With write-back it stays: what is
-// staged in it is nowhere else.
+// Three errors within a minute, or one call that hangs, take the directory out of use; probes bring it back. With
+// write-back it stays: what is staged in it is nowhere else.
 void DiskStore::io_error(int code) {
-  if (code != EIO && code != ENODEV && code != ENXIO && code != EROFS && code != ETIMEDOUT) return;
+  constexpr int kOfTheDisk[] = {EIO, ENODEV, ENXIO, EROFS, ETIMEDOUT, EACCES, EPERM, ENOTDIR, ENOTCONN, ESTALE};
+  if (std::find(std::begin(kOfTheDisk), std::end(kOfTheDisk), code) == std::end(kOfTheDisk)) return;
   std::lock_guard lock(mutex_);
   auto now = clock_.monotonic_ms();
   errors_ms_.push_back(now);
   while (!errors_ms_.empty() && now - errors_ms_.front() > kErrorWindowMs) errors_ms_.pop_front();
   good_probes_ = 0;
-  if (static_cast<int>(errors_ms_.size()) < kErrorsToGoOut || out_ || options_.writeback) return;
-  out_ = true;
-  log_error(fmt::format("cache: {} fails and is not used for now", root_));
+  if (static_cast<int>(errors_ms_.size()) >= kErrorsToGoOut) go_out("fails");
+}
+
+void DiskStore::go_out(const char* why) {
+  good_probes_ = 0;
+  if (options_.writeback || out_.exchange(true)) return;
+  log_error(fmt::format("cache: {} {} and is not used for now", root_, why));
 }
 
 void DiskStore::probe() {
-  std::string file = root_ + "/raw/probe/" + fmt::format("{}", ::getpid());
-  const std::string text = "probe";
-  bool good = write_cache_file(file, text, Verify::kFull, options_.cache.mode).has_value();
-  if (good) {
-    char back[5];
-    auto open = CacheFile::open(file, sizeof back, Verify::kFull);
-    good = open && (*open)->read(0, std::span(back)) && std::string_view(back, sizeof back) == text;
-  }
-  ::unlink(file.c_str());
-  good_probes_ = good ? good_probes_ + 1 : 0;
+  auto works = [file = root_ + "/raw/probe/" + std::to_string(::getpid()), mode = options_.cache.mode] {
+    const std::string text = "probe";
+    bool good = write_cache_file(file, text, Verify::kFull, mode).has_value();
+    if (good) {
+      char back[5];
+      auto open = CacheFile::open(file, sizeof back, Verify::kFull);
+      good = open && (*open)->read(0, std::span(back)) && std::string_view(back, sizeof back) == text;
+    }
+    ::unlink(file.c_str());
+    return good;
+  };
+  good_probes_ = apart_.run<bool>(kProbeTimeout, works).value_or(false) ? good_probes_ + 1 : 0;
   if (good_probes_ < kProbesToComeBack) return;
   log_info(fmt::format("cache: {} works again", root_));
   std::lock_guard lock(mutex_);
