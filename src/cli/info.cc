@@ -55,7 +55,8 @@ void print_pieces(const Json& reply, bool raw) {
     pos += amount(piece, "Len");
     rows.push_back(row);
   }
-  fmt::print("{}\n{}", raw ? " chunks:" : " objects:", table(rows, 1));
+  size_t left = raw ? rows[0].size() : 1;  // names only; slices have none
+  fmt::print("{}\n{}", raw ? " chunks:" : " objects:", table(rows, left));
 }
 
 void print_locks(const Json& reply, const char* key, const char* title, const std::vector<const char*>& columns) {

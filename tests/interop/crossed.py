@@ -26,7 +26,7 @@ class Mounted:
             with open(os.path.join(top, f"a/f{number}"), "wb") as file:
                 file.write(os.urandom(10_000 * (number + 1)))
         with open(os.path.join(top, "many"), "wb", buffering=0) as file:
-            for number in range(5):
+            for number in range(3):  # few enough that nobody compacts them in the background
                 file.write(b"%d" % number * 1000)
                 os.fsync(file.fileno())
         os.link(os.path.join(top, "a/f0"), os.path.join(top, "a/b/hard"))
@@ -59,13 +59,14 @@ def info():
     assert "files: 9" in text and "dirs: 3" in text, text
 
     def file(binary, mount):
-        return re.sub(r"   tier: .*\n", "", zest.run(binary, "info", mount.path("tree/a/f0")).stdout.replace(mount.point, "MOUNT"))
-    text = all_equal(on_both(file))
-    assert "\t/tree/a/b/hard\n" in text and "objects:" in text, text
+        text = zest.run(binary, "info", mount.path("tree/a/f0")).stdout.replace(mount.point, "MOUNT")
+        return sorted(re.sub(r"   tier: .*\n", "", text).splitlines())  # names of a file come in any order
+    lines = all_equal(on_both(file))
+    assert "\t/tree/a/b/hard" in lines and " objects:" in lines, lines
 
     def slices(binary, mount):
         return re.sub(r"   tier: .*\n", "", zest.run(binary, "info", "--raw", mount.path("tree/many")).stdout.replace(mount.point, "MOUNT"))
-    assert len(re.findall(r" 1000 \|$", all_equal(on_both(slices)), re.M)) == 5
+    assert len(re.findall(r" 1000 \|$", all_equal(on_both(slices)), re.M)) == 3
 
     def missing(binary, mount):
         return zest.run(binary, "info", mount.path("none"), check=False).returncode
