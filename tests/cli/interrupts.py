@@ -11,7 +11,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 import zest
 
-FILES = 4000
+FILES = 2500
 
 
 def interrupted(*arguments, after=0.05, env=None):
