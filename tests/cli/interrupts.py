@@ -27,9 +27,12 @@ def interrupted(*arguments, after=0.05, env=None):
     return process.returncode
 
 
-def often(*arguments, env=None):
-    """Interrupted after different times; at least once in the middle."""
-    codes = [interrupted(*arguments, after=after, env=env) for after in (0.02, 0.04, 0.06, 0.09, 0.13, 0.2)]
+def often(*arguments, env=None, like=None):
+    """Interrupted after different parts of the time that it, or the command `like`, takes; at least once in the middle."""
+    started = time.monotonic()
+    zest.zestfs(*(like or arguments), env=env)
+    whole = time.monotonic() - started
+    codes = [interrupted(*arguments, after=whole * part, env=env) for part in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)]
     assert 130 in codes, f"{arguments} was never interrupted in the middle: {codes}"
 
 
@@ -85,7 +88,7 @@ def gc_delete():
         open(path, "w").write("x" * 10)
         os.utime(path, (1, 1))
     before, now = tree_of(volume.meta), {"JFS_GC_SKIPPEDTIME": "0"}
-    often("gc", "--delete", "--compact", volume.meta, env=now)
+    often("gc", "--delete", "--compact", volume.meta, env=now, like=["gc", volume.meta])
     zest.zestfs("gc", "--delete", volume.meta, env=now)
     assert os.listdir(f"{volume.bucket}vol/chunks/0/100") == [] and len(os.listdir(chunks)) == real
     assert tree_of(volume.meta) == before
