@@ -18,7 +18,7 @@ import zlib
 libc = ctypes.CDLL(None, use_errno=True)
 DAY = 86_400 * 10**9
 HERE, NOW, OMIT = -100, (1 << 30) - 1, (1 << 30) - 2
-PATIENCE = 5  # seconds for one call
+PATIENCE = 120  # seconds for one call
 GETLK, SETLK, OFD_GETLK, OFD_SETLK = 5, 6, 36, 37
 
 

@@ -64,13 +64,13 @@ def all_times(side, actor, paths, slots):
     return named + side.actors[actor].ask("times", [], slots)[1]
 
 
-def removed_folder(sides, actor, call):
-    """A descriptor of a folder that is gone: there its inode can be changed still, here it has none any more."""
+def removed(sides, actor, call):
+    """A descriptor of a folder or fifo that is gone: there its inode can be changed still, here it has none any more."""
     if call[0] not in ("fchmod", "fchown", "futimens", "fsetxattr", "fstat", "reopen"):
         return False
     slot = call[2] if call[0] == "reopen" else call[1]
     kind, st = sides[1].actors[actor].ask("fstat", slot)
-    return kind == "ok" and st[0].startswith("0o4") and st[1] == 0
+    return kind == "ok" and not st[0].startswith("0o100") and st[1] == 0
 
 
 def first_difference(places, number, calls, timed=True):
@@ -84,7 +84,7 @@ def first_difference(places, number, calls, timed=True):
                 before = [all_times(side, actor, paths, slots) for side in sides]
                 time.sleep(TICK)
             ours, theirs = on_both(sides, actor, *call)
-            if ours != theirs and not removed_folder(sides, actor, call):
+            if ours != theirs and not removed(sides, actor, call):
                 return index + 1, f"ours: {ours!r:.300}\ntheirs: {theirs!r:.300}"
             if look:
                 times = [moved(b, all_times(side, actor, paths, slots)) for b, side in zip(before, sides)]
