@@ -132,10 +132,12 @@ def restore():
         os.close(os.open(mount.path(f"d/{number}"), os.O_CREAT | os.O_WRONLY))
     zest.zestfs("rmr", mount.path("d"))
     hours = os.listdir(mount.path(".trash"))
+    mount.umount()  # writes what it counted
     for after in (0.03, 0.06, 0.1):
         interrupted("restore", "--put-back", volume.meta, *hours, after=after)
     zest.zestfs("restore", "--put-back", volume.meta, *hours)
     zest.zestfs("restore", "--put-back", volume.meta, *hours)  # what could not move before its directory was back
+    mount = volume.mount()
     assert sorted(os.listdir(mount.path("d")), key=int) == [str(n) for n in range(1500)]
     mount.umount()
     zest.zestfs("fsck", volume.meta, "--path", "/", "-r", "--sync-dir-stat")
