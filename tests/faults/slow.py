@@ -4,6 +4,7 @@
 slow.py [CASE...]
 """
 import os
+import subprocess
 import time
 
 from work import Exact, check_volume, with_outage, zest
@@ -49,6 +50,27 @@ def through_a_stall(server):
     assert worker.longest < STALL + 30, worker.longest
 
 
+def names_of_one_directory_are_looked_up_side_by_side():
+    volume = Distant(servers.Redis())
+    names = [str(i) for i in range(8)]
+    mount = volume.mount()
+    for name in names:
+        open(mount.path(name), "w").close()
+    mount.umount()
+    mount = volume.mount()
+    volume.proxy.stall()
+    looking = [subprocess.Popen(["stat", mount.path(name)], stdout=subprocess.DEVNULL) for name in names]
+
+    def listeners():
+        return sum(open(f"/proc/{pid}/task/{task}/comm").read() == "fuse\n" for pid in mount.pids()
+                   for task in os.listdir(f"/proc/{pid}/task"))
+    # each lookup that waits for its answer holds one
+    zest.wait_until(lambda: listeners() >= len(names), "all lookups are under way", 30)
+    volume.proxy.go()
+    assert [process.wait(zest.PATIENCE) for process in looking] == [0] * len(names)
+    mount.umount()
+
+
 def redis_at_a_distance():
     at_a_distance(servers.Redis())
 
@@ -73,5 +95,5 @@ def mariadb_through_a_stall():
     through_a_stall(servers.Mariadb())
 
 
-zest.main([redis_at_a_distance, postgres_at_a_distance, mariadb_at_a_distance, redis_through_a_stall, postgres_through_a_stall,
-           mariadb_through_a_stall])
+zest.main([names_of_one_directory_are_looked_up_side_by_side, redis_at_a_distance, postgres_at_a_distance, mariadb_at_a_distance,
+           redis_through_a_stall, postgres_through_a_stall, mariadb_through_a_stall])

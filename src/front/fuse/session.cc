@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 
@@ -103,8 +104,17 @@ int run_program(const std::vector<std::string>& argv) {
 
 // The reply to a replayed INIT is for nobody: the kernel had one.
 thread_local bool replaying = false;
+thread_local bool greeting = false;  // INIT is being served
+
+// libfuse 3.14 does not pass FUSE_CAP_PARALLEL_DIROPS on to the kernel, which then looks up the names of one directory
+// one after another. So the flag is put into its reply to INIT here.
+void allow_parallel(iovec* parts, int count) {
+  if (count == 2 && parts[1].iov_len >= offsetof(fuse_init_out, max_background))
+    static_cast<fuse_init_out*>(parts[1].iov_base)->flags |= FUSE_PARALLEL_DIROPS;
+}
 
 ssize_t write_reply(int fd, iovec* parts, int count, void*) {
+  if (greeting) allow_parallel(parts, count);
   if (!replaying) return writev(fd, parts, count);
   ssize_t total = 0;
   for (int i = 0; i < count; i++) total += static_cast<ssize_t>(parts[i].iov_len);
@@ -123,6 +133,8 @@ void wake_listener(const std::string& mount_point, const std::shared_ptr<std::at
 }
 
 ssize_t read_request(int fd, void* into, size_t size, void*) { return read(fd, into, size); }
+
+constexpr fuse_custom_io kIo{write_reply, read_request, nullptr, nullptr};
 
 }  // namespace
 
@@ -167,6 +179,7 @@ Result<std::unique_ptr<Session>> Session::mount(fs::FileSystem& fs, const Option
     fuse_session_destroy(std::exchange(session->session_, nullptr));
     return fail(EIO, fmt::format("cannot mount on {}", options.mount_point));
   }
+  if (fuse_session_custom_io(session->session_, &kIo, session->device()) != 0) return fail(ENOMEM);
   session->start();
   return session;
 }
@@ -176,10 +189,7 @@ Result<std::unique_ptr<Session>> Session::adopt(fs::FileSystem& fs, const Option
   ZEST_ASSIGN(auto session, create(fs, options));
   session->adopted_ = true;
   session->refuse_resent_ = refuse_resent;
-  fuse_custom_io io{};
-  io.read = read_request;
-  io.writev = write_reply;
-  if (fuse_session_custom_io(session->session_, &io, device.get()) != 0) return fail(EINVAL, "fuse: cannot adopt");
+  if (fuse_session_custom_io(session->session_, &kIo, device.get()) != 0) return fail(EINVAL, "fuse: cannot adopt");
   device.release();  // the session closes it
   ZEST_TRY(session->replay_init());
   session->collect_attempts();
@@ -279,7 +289,9 @@ void Session::serve(fuse_buf& buf, fs::Record& slot) {
   begin(header.unique, slot);
   adapt(buf);
   Request::set_slot(&slot);
+  greeting = header.opcode == FUSE_INIT;
   fuse_session_process_buf(session_, &buf);
+  greeting = false;
   std::atomic_ref(slot.request.unique).store(0, std::memory_order_release);
   if (header.opcode == FUSE_INIT) {
     can_resend_ = can_resend(kept.init, kept.init_size);
