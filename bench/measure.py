@@ -15,7 +15,7 @@ def cpu_seconds(pids):
     for pid in pids:
         with contextlib.suppress(OSError):
             fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
-            total += (int(fields[11]) + int(fields[12])) / TICK
+            total += sum(int(field) for field in fields[11:15]) / TICK  # with the children that ended
     return total
 
 
