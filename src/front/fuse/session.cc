@@ -239,8 +239,9 @@ Session::~Session() {
 }
 
 void Session::run() {
-  listeners_.start();
+  // Before anybody reads: what is being served here must not come again.
   if (adopted_ && can_resend_) ask_to_resend(device());
+  listeners_.start();
   std::unique_lock lock(mutex_);
   do {
     lock.unlock();
@@ -365,8 +366,8 @@ void Session::hand_over() {
 void Session::resume() {
   std::lock_guard lock(mutex_);
   draining_ = false;
-  if (!fuse_session_exited(session_)) listeners_.start();
   if (std::exchange(locks_left_, false) && can_resend_) ask_to_resend(device());
+  if (!fuse_session_exited(session_)) listeners_.start();
   ended_.notify_all();
 }
 
