@@ -217,7 +217,8 @@ bool JsonLoader::captured(Json v) {
   if (path_.empty()) {
     if (key_ == "Setting") {
       setting_ = std::move(v);
-      dir_stats_ = setting_.is_object() && setting_.value("DirStats", false);
+      const auto found = setting_.is_object() ? setting_.find("DirStats") : setting_.end();
+      dir_stats_ = found != setting_.end() && found->is_boolean() && found->get<bool>();
     } else if (key_ == "Quotas" && v.is_object()) {
       for (auto& [ino, limits] : v.items())
         quotas_[strtoull(ino.c_str(), nullptr, 10)] = {number<int64_t>(limits, "maxSpace"),

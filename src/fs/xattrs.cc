@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "fs/changes.h"
+#include "fs/control.h"
 #include "fs/filesystem.h"
 #include "fs/handles.h"
 #include "fs/op.h"
@@ -29,6 +30,14 @@ bool in_a_namespace(std::string_view name) {
 
 bool is_bare_namespace(std::string_view name) {
   return in_a_namespace(name) && name.ends_with('.') && std::ranges::count(name, '.') == 1;
+}
+
+// Whether set-group-id stays depends on all groups of the caller, and a kernel that checks permissions itself names
+// one.
+Context with_groups(const Context& context) {
+  Context all = context;
+  if (all.uid != 0 && !all.check_permission) all.gids = groups_of_process(all.pid);
+  return all;
 }
 
 }  // namespace
@@ -59,7 +68,7 @@ Result<void> FileSystem::do_setxattr(const Context& context, Ino ino, std::strin
   if (!in_a_namespace(name)) return fail(ENOTSUP);
   if (!is_acl(name)) return meta_.setxattr(context, ino, name, value, flags);
   ZEST_ASSIGN(auto rule, acl_from_xattr(value));
-  auto result = meta_.set_acl(context, ino, name == kDefaultAcl, rule);
+  auto result = meta_.set_acl(with_groups(context), ino, name == kDefaultAcl, rule);
   if (result) changes_->inode(ino);
   return result;
 }
@@ -124,7 +133,7 @@ Result<void> FileSystem::do_removexattr(const Context& context, Ino ino, std::st
     if (!removed && removed.error().code == ENODATA && !in_a_namespace(name)) return fail(ENOTSUP);
     return removed;
   }
-  auto result = meta_.set_acl(context, ino, name == kDefaultAcl, AclRule{});
+  auto result = meta_.set_acl(with_groups(context), ino, name == kDefaultAcl, AclRule{});
   if (result) changes_->inode(ino);
   return result;
 }

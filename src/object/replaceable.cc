@@ -10,6 +10,15 @@ std::shared_ptr<Storage> Replaceable::current() const {
 void Replaceable::replace(std::unique_ptr<Storage> storage) {
   std::lock_guard lock(mutex_);
   before_ = std::exchange(current_, std::move(storage));
+  const RequestCounts counts = before_->counts();
+  counted_.hedges += counts.hedges;
+  counted_.hedges_won += counts.hedges_won;
+}
+
+RequestCounts Replaceable::counts() const {
+  std::lock_guard lock(mutex_);
+  const RequestCounts counts = current_->counts();
+  return {counted_.hedges + counts.hedges, counted_.hedges_won + counts.hedges_won};
 }
 
 Result<void> Replaceable::sync() {
@@ -24,7 +33,6 @@ Result<void> Replaceable::sync() {
 
 std::string Replaceable::describe() const { return current()->describe(); }
 Limits Replaceable::limits() const { return current()->limits(); }
-RequestCounts Replaceable::counts() const { return current()->counts(); }
 Result<void> Replaceable::create() { return current()->create(); }
 Result<ObjectInfo> Replaceable::head(const std::string& key) { return current()->head(key); }
 Result<std::string> Replaceable::get(const std::string& key, uint64_t offset, uint64_t size) {

@@ -17,7 +17,7 @@ class Replaceable : public Storage {
 
   std::string describe() const override;
   Limits limits() const override;
-  RequestCounts counts() const override;  // of the storage of the moment
+  RequestCounts counts() const override;  // of all that had the place
   Result<void> create() override;
   Result<ObjectInfo> head(const std::string& key) override;
   Result<std::string> get(const std::string& key, uint64_t offset, uint64_t size) override;
@@ -41,6 +41,7 @@ class Replaceable : public Storage {
 
   mutable std::mutex mutex_;
   std::shared_ptr<Storage> current_, before_;
+  RequestCounts counted_;  // before `current_`
 };
 
 }  // namespace zest::object

@@ -177,11 +177,14 @@ class Calls:
     def seek_end(self, slot, whence):
         """SEEK_DATA or SEEK_HOLE at the end of the file and behind it."""
         fd = self.fd(slot)
-        return os.lseek(fd, os.fstat(fd).st_size, whence)
+        st = os.fstat(fd)
+        return os.lseek(fd, st.st_size, whence) if stat.S_ISREG(st.st_mode) else None
 
     def segments(self, slot):
         """Looks whether SEEK_DATA and SEEK_HOLE agree and skip zeroes only; the offset of the descriptor is put back."""
         fd = self.fd(slot)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return
         was, size, at, end = os.lseek(fd, 0, os.SEEK_CUR), os.fstat(fd).st_size, 0, 0
         while at < size:
             try:
@@ -240,7 +243,8 @@ class Calls:
         for thing in [*paths, *(self.fds.get(slot, "") for slot in slots)]:
             try:
                 st = os.stat(thing, follow_symlinks=not isinstance(thing, str))
-                found.append((st.st_ino, st.st_atime_ns, st.st_mtime_ns, st.st_ctime_ns))
+                # a FUSE kernel does not tell of what goes through a fifo
+                found.append(None if stat.S_ISFIFO(st.st_mode) else (st.st_ino, st.st_atime_ns, st.st_mtime_ns, st.st_ctime_ns))
             except OSError:
                 found.append(None)
         return found

@@ -73,12 +73,17 @@ def removed(sides, actor, call):
     return kind == "ok" and not st[0].startswith("0o100") and st[1] == 0
 
 
-def first_difference(places, number, calls, timed=True):
+def removes_acl(call):
+    """Local file systems differ in the times when there is none."""
+    return call[0] in ("setxattr", "removexattr") and call[2].startswith("system.") and call[3:4] in ((), (b"",), (b"\2\0\0\0",))
+
+
+def first_difference(places, number, calls):
     """Runs the calls on both; None, or (how many calls it took, what differs)."""
     sides = [Side(place, f"run{number}") for place in places]
     try:
         for index, (actor, call) in enumerate(calls):
-            look = timed and index % TIMED == 0
+            look = index % TIMED == 0 and not removes_acl(call)
             if look:
                 paths, slots = named_by(call)
                 before = [all_times(side, actor, paths, slots) for side in sides]

@@ -32,7 +32,7 @@ Result<void> check_set_acl(const Context& ctx, const Attr& attr, const AclChange
 
 Attr with_acl(const Context& ctx, const Attr& before, const AclChange& change) {
   Attr attr = before;
-  if (ctx.uid != 0 && !ctx.in_group(attr.gid)) attr.mode &= static_cast<uint16_t>(~02000);
+  if (!change.is_default && ctx.uid != 0 && !ctx.in_group(attr.gid)) attr.mode &= static_cast<uint16_t>(~02000);
   (change.is_default ? attr.default_acl : attr.access_acl) = change.id;
   if (change.sets_mode) attr.mode = static_cast<uint16_t>((attr.mode & 07000) | (acl_mode(change.stored) & 0777));
   return attr;
