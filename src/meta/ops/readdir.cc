@@ -1,4 +1,6 @@
 // Listing a directory (semantics.md 6.6), and the names of an inode (10.2).
+#include <algorithm>
+#include <iterator>
 #include <unordered_set>
 
 #include "meta/ops/entries.h"
@@ -10,11 +12,37 @@ namespace {
 class EngineDirStream : public DirStream {
  public:
   EngineDirStream(State& state, Ino dir, bool with_attr)
-      : state_(state), dir_(dir), with_attr_(with_attr), repeats_(state.engine->info().name == "redis") {}
+      : state_(state),
+        dir_(dir),
+        with_attr_(with_attr),
+        repeats_(state.engine->info().name == "redis"),
+        sorts_(repeats_ && state.options.sort_dir) {}
 
   Result<std::vector<DirEntry>> next(size_t limit) override {
     Calling calling(state_.engine->stats, Call::kReaddir);
     Calling::Engine asking;
+    if (!sorts_) return next_page(limit);
+    if (!sorted_) ZEST_TRY(sort_all(limit));
+    const size_t count = std::min(limit, all_.size() - given_);
+    auto from = all_.begin() + static_cast<ptrdiff_t>(given_);
+    given_ += count;
+    return std::vector<DirEntry>(std::make_move_iterator(from),
+                                 std::make_move_iterator(from + static_cast<ptrdiff_t>(count)));
+  }
+
+ private:
+  Result<void> sort_all(size_t limit) {
+    for (;;) {
+      ZEST_ASSIGN(auto page, next_page(std::max(limit, state_.engine->info().list_batch)));
+      if (page.empty()) break;
+      all_.insert(all_.end(), std::make_move_iterator(page.begin()), std::make_move_iterator(page.end()));
+    }
+    std::sort(all_.begin(), all_.end(), [](const DirEntry& a, const DirEntry& b) { return a.name < b.name; });
+    sorted_ = true;
+    return {};
+  }
+
+  Result<std::vector<DirEntry>> next_page(size_t limit) {
     std::vector<DirEntry> page;
     // A page may come out empty when all its names were repetitions.
     while (!ended_ && page.empty()) {
@@ -30,7 +58,6 @@ class EngineDirStream : public DirStream {
     return page;
   }
 
- private:
   // A cursor over a hash gives a name twice when the table grew meanwhile. Eight bytes a name are remembered, not the
   // names, so that a listing of millions stays small; two names of one hash and one inode do not occur.
   void drop_repetitions(std::vector<DirEntry>& page) {
@@ -42,9 +69,11 @@ class EngineDirStream : public DirStream {
 
   State& state_;
   const Ino dir_;
-  const bool with_attr_, repeats_;
+  const bool with_attr_, repeats_, sorts_;  // the other engines list in the order of names anyway
   std::string cursor_;
-  bool ended_ = false;
+  bool ended_ = false, sorted_ = false;
+  std::vector<DirEntry> all_;
+  size_t given_ = 0;
   std::unordered_set<uint64_t> seen_;
 };
 
