@@ -306,6 +306,11 @@ struct Attempt {
                           const std::function<Result<void>(Txn&)>& body);
 };
 
+void keep(Recent* recent, const Txn& txn) {
+  if (!recent) return;
+  for (const auto& [key, value] : txn.known()) recent->keep(key, value);
+}
+
 Result<CommitResult> Attempt::go(Engine& engine, const Clock& clock, const TxnOptions& options,
                                  const std::function<Result<void>(Txn&)>& body) {
   ZEST_ASSIGN(auto engine_txn, engine.begin(options.write, options.hot));
@@ -321,16 +326,17 @@ Result<CommitResult> Attempt::go(Engine& engine, const Clock& clock, const TxnOp
   Result<CommitResult> result{CommitResult{}};
   committing = done && txn.dirty();
   if (committing) {
+    keep(recent, txn);  // others go on from what is about to be written
     result = txn.commit();
   } else if (!done) {
     result = fail(std::move(done.error()));
   }
   if (!recent) return result;
-  if (!result && result.error().fault == Fault::kConflict && assumed) {
-    undecided = true;
-    for (const Key& key : txn.assumed()) recent->distrust(key, now_ms);
-  } else if (committing ? result.has_value() : !txn.dirty()) {
-    for (const auto& [key, value] : txn.known()) recent->keep(key, value);
+  if (committing && !result) {
+    for (const auto& [key, value] : txn.known()) recent->distrust(key, now_ms);
+    undecided = assumed && result.error().fault == Fault::kConflict;
+  } else if (!committing && !txn.dirty()) {
+    keep(recent, txn);
   }
   return result;
 }

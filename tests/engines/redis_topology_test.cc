@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <chrono>
 #include <fstream>
 #include <functional>
@@ -86,67 +87,57 @@ void use(Engine& engine) {
   EXPECT_EQ(locks, 1);
 }
 
+// A server behind TLS with a certificate of its own.
+struct TlsServer {
+  explicit TlsServer(const std::string& auth_clients) {
+    folder = (std::filesystem::temp_directory_path() / "zest-tls-XXXXXX").string();
+    EXPECT_TRUE(mkdtemp(folder.data()));
+    cert = folder + "/cert.pem", key = folder + "/key.pem";
+    std::string command =
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=redis.test -addext "
+        "subjectAltName=DNS:redis.test,IP:127.0.0.1 -keyout " +
+        key + " -out " + cert + " 2>/dev/null";
+    EXPECT_EQ(std::system(command.c_str()), 0);
+    tcp = start_tcp([&](const std::string& port) {
+      return std::vector<std::string>{"--tls-port",
+                                      port,
+                                      "--bind",
+                                      "127.0.0.1",
+                                      "--tls-cert-file",
+                                      cert,
+                                      "--tls-key-file",
+                                      key,
+                                      "--tls-ca-cert-file",
+                                      cert,
+                                      "--tls-auth-clients",
+                                      auth_clients};
+    });
+    url = "rediss://127.0.0.1:" + std::to_string(tcp.port) + "/0?dial-timeout=90s&";
+  }
+  ~TlsServer() { std::filesystem::remove_all(folder); }
+
+  std::string folder, cert, key, url;
+  TcpServer tcp;
+};
+
 TEST(RedisTopology, Tls) {
-  std::string folder = (std::filesystem::temp_directory_path() / "zest-tls-XXXXXX").string();
-  ASSERT_TRUE(mkdtemp(folder.data()));
-  std::string cert = folder + "/cert.pem", key = folder + "/key.pem";
-  std::string command =
-      "openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=redis.test -addext "
-      "subjectAltName=DNS:redis.test,IP:127.0.0.1 -keyout " +
-      key + " -out " + cert + " 2>/dev/null";
-  ASSERT_EQ(std::system(command.c_str()), 0);
-  auto tcp = start_tcp([&](const std::string& port) {
-    return std::vector<std::string>{"--tls-port",
-                                    port,
-                                    "--bind",
-                                    "127.0.0.1",
-                                    "--tls-cert-file",
-                                    cert,
-                                    "--tls-key-file",
-                                    key,
-                                    "--tls-ca-cert-file",
-                                    cert,
-                                    "--tls-auth-clients",
-                                    "yes"};
-  });
-  std::string address = "rediss://127.0.0.1:" + std::to_string(tcp.port) + "/0?dial-timeout=90s&";
-  std::string mine = "&tls-cert-file=" + cert + "&tls-key-file=" + key;
-  auto engine = open_redis(address + "tls-ca-cert-file=" + cert + mine, {});
+  TlsServer server("yes");
+  const std::string mine = "&tls-cert-file=" + server.cert + "&tls-key-file=" + server.key;
+  const std::string ca = "tls-ca-cert-file=" + server.cert;
+  auto engine = open_redis(server.url + ca + mine, {});
   ASSERT_TRUE(engine) << engine.error().message();
   use(**engine);
-  for (const std::string& good :
-       {"tls-server-name=redis.test&tls-ca-cert-file=" + cert, std::string("insecure-skip-verify=1")}) {
-    auto opened = open_redis(address + good + mine, {});
+  for (const std::string& good : {"tls-server-name=redis.test&" + ca, std::string("insecure-skip-verify=1")}) {
+    auto opened = open_redis(server.url + good + mine, {});
     EXPECT_TRUE(opened) << good << ": " << opened.error().message();
   }
-  EXPECT_FALSE(open_redis(address + "tls-server-name=other.test&tls-ca-cert-file=" + cert + mine, {}));
-  EXPECT_FALSE(open_redis(address + mine.substr(1), {}));  // nobody we trust has signed it
-  std::filesystem::remove_all(folder);
+  EXPECT_FALSE(open_redis(server.url + "tls-server-name=other.test&" + ca + mine, {}));
+  EXPECT_FALSE(open_redis(server.url + mine.substr(1), {}));  // nobody we trust has signed it
 }
 
 TEST(RedisTopology, ManyThreadsOverTls) {
-  std::string folder = (std::filesystem::temp_directory_path() / "zest-tls-XXXXXX").string();
-  ASSERT_TRUE(mkdtemp(folder.data()));
-  std::string cert = folder + "/cert.pem", key = folder + "/key.pem";
-  std::string command = "openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=redis.test -keyout " + key +
-                        " -out " + cert + " 2>/dev/null";
-  ASSERT_EQ(std::system(command.c_str()), 0);
-  auto tcp = start_tcp([&](const std::string& port) {
-    return std::vector<std::string>{"--tls-port",
-                                    port,
-                                    "--bind",
-                                    "127.0.0.1",
-                                    "--tls-cert-file",
-                                    cert,
-                                    "--tls-key-file",
-                                    key,
-                                    "--tls-ca-cert-file",
-                                    cert,
-                                    "--tls-auth-clients",
-                                    "no"};
-  });
-  auto engine =
-      open_redis("rediss://127.0.0.1:" + std::to_string(tcp.port) + "?dial-timeout=90s&insecure-skip-verify=1", {});
+  TlsServer server("no");
+  auto engine = open_redis(server.url + "insecure-skip-verify=1", {});
   ASSERT_TRUE(engine) << engine.error().message();
   std::vector<std::thread> threads;
   for (uint64_t t = 0; t < 8; t++)
@@ -162,54 +153,108 @@ TEST(RedisTopology, ManyThreadsOverTls) {
       }
     });
   for (auto& thread : threads) thread.join();
-  std::filesystem::remove_all(folder);
+}
+
+// One command on a server of its own connection, without an engine.
+Reply ask(int port, const std::vector<std::string>& args) {
+  auto settings = *parse_url("redis://127.0.0.1:" + std::to_string(port));
+  auto stream = Stream::open(settings.addresses[0], settings);
+  EXPECT_TRUE(stream);
+  Connection connection(std::move(*stream), 60'000, 60'000);
+  Pipeline pipeline;
+  pipeline.add_list(args);
+  auto replies = connection.exchange(pipeline);
+  EXPECT_TRUE(replies && !(*replies)[0].is_error()) << (replies ? (*replies)[0].text : replies.error().message());
+  return replies ? std::move((*replies)[0]) : Reply{};
+}
+
+TcpServer start_plain() {
+  return start_tcp([](const std::string& port) {
+    return std::vector<std::string>{"--port", port, "--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0"};
+  });
+}
+
+TcpServer start_member() {
+  return start_tcp([](const std::string& port) {
+    return std::vector<std::string>{"--port",
+                                    port,
+                                    "--bind",
+                                    "127.0.0.1",
+                                    "--cluster-enabled",
+                                    "yes",
+                                    "--cluster-port",
+                                    std::to_string(free_port()),
+                                    "--databases",
+                                    "1",
+                                    "--repl-diskless-sync-delay",
+                                    "0"};
+  });
+}
+
+void meet(const TcpServer& a, const TcpServer& b) {
+  std::string bus = ask(b.port, {"CONFIG", "GET", "cluster-port"}).items.at(1).text;
+  ask(a.port, {"CLUSTER", "MEET", "127.0.0.1", std::to_string(b.port), bus});
+}
+
+void wait_for_cluster(std::initializer_list<int> ports) {
+  for (int port : ports)
+    wait_until("cluster_state:ok", [&] {
+      auto info = ask(port, {"CLUSTER", "INFO"}).text;
+      return info.find("cluster_state:ok") != info.npos &&
+             info.find("cluster_known_nodes:" + std::to_string(ports.size())) != info.npos;
+    });
+}
+
+void wait_for_replica(int port) {
+  wait_until("the replica is in step", [&] {
+    return ask(port, {"INFO", "replication"}).text.find("master_link_status:up") != std::string::npos;
+  });
+}
+
+// How often a server was asked for a string.
+int64_t gets(int port) {
+  auto stats = ask(port, {"INFO", "commandstats"}).text;
+  size_t at = stats.find("cmdstat_get:calls=");
+  return at == stats.npos ? 0 : std::stoll(stats.substr(at + 18));
+}
+
+// Writes by way of one engine, and reads by way of another that may use replicas: they are asked, not the master.
+void reads_go_to(int replica, int master, const std::string& url, const std::string& route) {
+  auto writer = open_redis(url, {});
+  ASSERT_TRUE(writer) << writer.error().message();
+  use(**writer);
+  EngineOptions read_only;
+  read_only.read_only = true;
+  auto reader = open_redis(url + "?route-read=" + route, read_only);
+  ASSERT_TRUE(reader) << reader.error().message();
+  auto length = [&]() -> uint64_t {
+    std::optional<Attr> attr;
+    auto done = read(**reader, system_clock(), [&](Txn& txn) -> Result<void> {
+      ZEST_ASSIGN(attr, txn.attr(Ino{2}));
+      return {};
+    });
+    EXPECT_TRUE(done) << done.error().message();
+    return attr ? attr->length : 0;
+  };
+  wait_until("the replica has what was written", [&] { return length() == 5; });
+  const int64_t before_replica = gets(replica), before_master = gets(master);
+  EXPECT_EQ(length(), 5u);
+  EXPECT_EQ(gets(replica), before_replica + 1);
+  EXPECT_EQ(gets(master), before_master);
 }
 
 TEST(RedisTopology, ClusterOfTwo) {
-  auto node = [] {
-    return start_tcp([](const std::string& port) {
-      return std::vector<std::string>{"--port",
-                                      port,
-                                      "--bind",
-                                      "127.0.0.1",
-                                      "--cluster-enabled",
-                                      "yes",
-                                      "--cluster-port",
-                                      std::to_string(free_port()),
-                                      "--databases",
-                                      "1"};
-    });
-  };
-  TcpServer a = node(), b = node();
-  auto on = [&](int port, std::vector<std::string> args) {
-    auto settings = *parse_url("redis://127.0.0.1:" + std::to_string(port));
-    auto stream = Stream::open(settings.addresses[0], settings);
-    EXPECT_TRUE(stream);
-    Connection connection(std::move(*stream), 60'000, 60'000);
-    Pipeline pipeline;
-    pipeline.add_list(args);
-    auto replies = connection.exchange(pipeline);
-    EXPECT_TRUE(replies && !(*replies)[0].is_error()) << (replies ? (*replies)[0].text : replies.error().message());
-    return replies ? std::move((*replies)[0]) : Reply{};
-  };
-  std::string bus = on(b.port, {"CONFIG", "GET", "cluster-port"}).items.at(1).text;
-  on(a.port, {"CLUSTER", "ADDSLOTSRANGE", "0", "8191"});
-  on(b.port, {"CLUSTER", "ADDSLOTSRANGE", "8192", "16383"});
-  on(a.port, {"CLUSTER", "MEET", "127.0.0.1", std::to_string(b.port), bus});
-  for (int port : {a.port, b.port})
-    wait_until("cluster_state:ok", [&] {
-      auto info = on(port, {"CLUSTER", "INFO"}).text;
-      return info.find("cluster_state:ok") != info.npos && info.find("cluster_known_nodes:2") != info.npos;
-    });
-  int64_t keys_a = 0, keys_b = 0;
+  TcpServer a = start_member(), b = start_member();
+  ask(a.port, {"CLUSTER", "ADDSLOTSRANGE", "0", "8191"});
+  ask(b.port, {"CLUSTER", "ADDSLOTSRANGE", "8192", "16383"});
+  meet(a, b);
+  wait_for_cluster({a.port, b.port});
   for (int db = 0; db < 6; db++) {  // their slots lie on both
-    std::string url = "redis://127.0.0.1:" + std::to_string(a.port) + "/" + std::to_string(db);
-    auto engine = open_redis(url, {});
+    auto engine = open_redis("redis://127.0.0.1:" + std::to_string(a.port) + "/" + std::to_string(db), {});
     ASSERT_TRUE(engine) << engine.error().message();
     use(**engine);
   }
-  keys_a = on(a.port, {"DBSIZE"}).integer;
-  keys_b = on(b.port, {"DBSIZE"}).integer;
+  const int64_t keys_a = ask(a.port, {"DBSIZE"}).integer, keys_b = ask(b.port, {"DBSIZE"}).integer;
   EXPECT_GT(keys_a, 0);
   EXPECT_GT(keys_b, 0);
   EXPECT_EQ(keys_a + keys_b, 6 * 4);
@@ -217,39 +262,79 @@ TEST(RedisTopology, ClusterOfTwo) {
       open_redis("redis://127.0.0.1:" + std::to_string(a.port) + ",127.0.0.1:" + std::to_string(b.port) + "/2", {});
   ASSERT_TRUE(engine) << engine.error().message();
   ASSERT_TRUE((*engine)->reset());
-  EXPECT_EQ(on(a.port, {"DBSIZE"}).integer + on(b.port, {"DBSIZE"}).integer, 5 * 4);
+  EXPECT_EQ(ask(a.port, {"DBSIZE"}).integer + ask(b.port, {"DBSIZE"}).integer, 5 * 4);
 }
 
-TEST(RedisTopology, BehindASentinel) {
-  auto master = start_tcp([](const std::string& port) {
-    return std::vector<std::string>{"--port", port, "--bind", "127.0.0.1"};
+TEST(RedisTopology, ReplicaOfAClusterIsReadFrom) {
+  TcpServer master = start_member(), replica = start_member();
+  ask(master.port, {"CLUSTER", "ADDSLOTSRANGE", "0", "16383"});
+  meet(master, replica);
+  wait_for_cluster({master.port, replica.port});
+  ask(replica.port, {"CLUSTER", "REPLICATE", ask(master.port, {"CLUSTER", "MYID"}).text});
+  wait_for_replica(replica.port);
+  wait_until("the cluster knows its replica", [&] {
+    auto slots = ask(master.port, {"CLUSTER", "SLOTS"});
+    return slots.items.size() == 1 && slots.items[0].items.size() == 4;
   });
-  std::string config = master.server->folder() + "/sentinel.conf";
-  std::ofstream(config) << "sentinel monitor thevolume 127.0.0.1 " << master.port << " 1\n";
-  // a sentinel is the same program with a configuration file first
-  int port = free_port();
-  pid_t pid = fork();
-  if (pid == 0) {
+  reads_go_to(replica.port, master.port, "redis://127.0.0.1:" + std::to_string(master.port) + "/1", "replica");
+}
+
+// A sentinel is the same program with a configuration file first.
+class Sentinel {
+ public:
+  explicit Sentinel(const TcpServer& master) : port_(free_port()) {
+    std::string config = master.server->folder() + "/sentinel.conf";
+    std::ofstream(config) << "sentinel monitor thevolume 127.0.0.1 " << master.port << " 1\n";
+    pid_ = fork();
+    if (pid_ != 0) return;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     int null = open("/dev/null", O_RDWR);
     dup2(null, 1);
     dup2(null, 2);
-    execlp("redis-server", "redis-server", config.c_str(), "--sentinel", "--port", std::to_string(port).c_str(),
+    execlp("redis-server", "redis-server", config.c_str(), "--sentinel", "--port", std::to_string(port_).c_str(),
            "--bind", "127.0.0.1", static_cast<char*>(nullptr));
     _exit(127);
   }
-  std::string url = "redis://thevolume,127.0.0.1:" + std::to_string(port) + "/1";
+  ~Sentinel() {
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+  }
+  int port() const { return port_; }
+  std::string url(const std::string& master) const {
+    return "redis://" + master + ",127.0.0.1:" + std::to_string(port_) + "/1";
+  }
+
+ private:
+  const int port_;
+  pid_t pid_ = -1;
+};
+
+TEST(RedisTopology, BehindASentinel) {
+  TcpServer master = start_plain();
+  Sentinel sentinel(master);
   std::unique_ptr<Engine> engine;
   wait_until("the sentinel answers", [&] {
-    auto opened = open_redis(url, {});
+    auto opened = open_redis(sentinel.url("thevolume"), {});
     if (opened) engine = std::move(*opened);
     return engine != nullptr;
   });
   if (engine) use(*engine);
-  auto unknown = open_redis("redis://another,127.0.0.1:" + std::to_string(port), {});
-  EXPECT_FALSE(unknown);
-  kill(pid, SIGKILL);
-  waitpid(pid, nullptr, 0);
+  EXPECT_FALSE(open_redis(sentinel.url("another"), {}));
+}
+
+TEST(RedisTopology, ReplicaBehindASentinelIsReadFrom) {
+  TcpServer master = start_plain(), replica = start_plain();
+  ask(replica.port, {"REPLICAOF", "127.0.0.1", std::to_string(master.port)});
+  wait_for_replica(replica.port);
+  Sentinel sentinel(master);
+  wait_until("the sentinel answers", [&] { return open_redis(sentinel.url("thevolume"), {}).has_value(); });
+  wait_until("the sentinel knows the replica", [&] {
+    auto replicas = ask(sentinel.port(), {"SENTINEL", "replicas", "thevolume"});
+    if (replicas.items.size() != 1) return false;
+    auto& fields = replicas.items[0].items;
+    return std::any_of(fields.begin(), fields.end(), [](const Reply& field) { return field.text == "ok"; });
+  });
+  reads_go_to(replica.port, master.port, sentinel.url("thevolume"), "replica");
 }
 
 TEST(RedisTopology, ReplicaRefusesWritesUntilItIsPromoted) {

@@ -3,6 +3,9 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <chrono>
+#include <random>
+#include <span>
 
 #include "base/bytes.h"
 
@@ -30,17 +33,28 @@ uint16_t crc16(std::string_view text) {
   return crc;
 }
 
-Result<Address> address_of_slot(const Reply& slots, int64_t slot, const Address& asked) {
+// Who has a slot: the master, then its replicas.
+Result<std::vector<Address>> servers_of_slot(const Reply& slots, int64_t slot, const Address& asked) {
+  std::vector<Address> out;
   for (const Reply& range : slots.items) {
     if (range.items.size() < 3 || !range.items[0].is_integer() || !range.items[1].is_integer()) continue;
     if (slot < range.items[0].integer || slot > range.items[1].integer) continue;
-    const Reply& node = range.items[2];
-    if (node.items.size() < 2 || !node.items[1].is_integer()) continue;
-    Address out{node.items[0].text, static_cast<int>(node.items[1].integer), false};
-    if (out.host.empty() || out.host == "?") out.host = asked.host;
-    return out;
+    for (const Reply& node : std::span(range.items).subspan(2)) {
+      if (node.items.size() < 2 || !node.items[1].is_integer()) continue;
+      Address address{node.items[0].text, static_cast<int>(node.items[1].integer), false};
+      if (address.host.empty() || address.host == "?") address.host = asked.host;
+      out.push_back(std::move(address));
+    }
   }
-  return fail(EIO, Fault::kUnavailable, "Redis: no member of the cluster has the volume's slot");
+  if (out.empty()) return fail(EIO, Fault::kUnavailable, "Redis: no member of the cluster has the volume's slot");
+  return out;
+}
+
+// The value of a name in a flat list of names and values.
+std::string field_of(const Reply& list, std::string_view name) {
+  for (size_t i = 0; i + 1 < list.items.size(); i += 2)
+    if (list.items[i].text == name) return list.items[i + 1].text;
+  return {};
 }
 
 }  // namespace
@@ -149,6 +163,8 @@ Result<std::shared_ptr<Connection>> Client::connect(const Address& address, bool
   }
   if (with_data)
     for (const Script* script : scripts_) hello.add("SCRIPT", "LOAD", script->text);
+  // a replica in a cluster sends readers to its master unless told that they know
+  if (with_data && clustered_ == 1 && settings_.route_read != Settings::Route::kMaster) hello.add("READONLY");
   if (!settings_.client_name.empty()) hello.add("CLIENT", "SETNAME", settings_.client_name);
   hello.add("PING");
   count_round_trip();
@@ -230,7 +246,11 @@ Result<Address> Client::ask_sentinels() {
       last = reply.error();
     } else if (reply->items.size() == 2) {
       auto port = parse_int(reply->items[1].text);
-      if (port) return Address{reply->items[0].text, static_cast<int>(*port), false};
+      if (!port) continue;
+      const Address master{reply->items[0].text, static_cast<int>(*port), false};
+      if (settings_.route_read == Settings::Route::kMaster) return master;
+      auto replicas = sentinel_replicas(sentinel);
+      return replicas ? choose(master, std::move(*replicas)) : master;
     } else {
       last = reply->is_error()
                  ? error_of(*reply)
@@ -239,6 +259,45 @@ Result<Address> Client::ask_sentinels() {
   }
   last.fault = Fault::kUnavailable;
   return fail(std::move(last));
+}
+
+// Those that are well and in step with their master.
+Result<std::vector<Address>> Client::sentinel_replicas(const Address& sentinel) {
+  ZEST_ASSIGN(auto replicas, ask(sentinel, {"SENTINEL", "replicas", settings_.master}));
+  std::vector<Address> out;
+  for (const Reply& replica : replicas.items) {
+    auto port = parse_int(field_of(replica, "port"));
+    if (port && field_of(replica, "flags") == "slave" && field_of(replica, "master-link-status") == "ok")
+      out.push_back({field_of(replica, "ip"), static_cast<int>(*port), false});
+  }
+  return out;
+}
+
+// Among the servers that have the data, as route-read says.
+Address Client::choose(const Address& master, std::vector<Address> replicas) {
+  using Route = Settings::Route;
+  if (settings_.route_read == Route::kMaster || replicas.empty()) return master;
+  if (settings_.route_read != Route::kReplica) replicas.push_back(master);
+  static thread_local std::minstd_rand random{std::random_device{}()};
+  std::shuffle(replicas.begin(), replicas.end(), random);
+  if (settings_.route_read != Route::kLatency) return replicas.front();
+  Address best = master;
+  int64_t least_us = INT64_MAX;
+  for (const Address& server : replicas) {
+    auto asked = connect(server, false);
+    if (!asked) continue;
+    Pipeline ping;
+    ping.add("PING");
+    count_round_trip();
+    const auto begin = std::chrono::steady_clock::now();
+    auto replies = (*asked)->exchange(ping);
+    const auto us =
+        std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin).count();
+    if (!replies || us >= least_us) continue;
+    least_us = us;
+    best = server;
+  }
+  return best;
 }
 
 Result<Address> Client::ask_cluster() {
@@ -250,9 +309,10 @@ Result<Address> Client::ask_cluster() {
       last = slots.error();
       continue;
     }
-    auto found = slots->is_error() ? Result<Address>(fail(error_of(*slots))) : address_of_slot(*slots, slot, member);
-    if (found) return found;
-    last = found.error();
+    auto servers = slots->is_error() ? Result<std::vector<Address>>(fail(error_of(*slots)))
+                                     : servers_of_slot(*slots, slot, member);
+    if (servers) return choose(servers->front(), {servers->begin() + 1, servers->end()});
+    last = servers.error();
   }
   return fail(std::move(last));
 }

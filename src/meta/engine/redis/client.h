@@ -68,9 +68,11 @@ class Client {
   Result<std::vector<Reply>> try_once(const Pipeline& requests, Lane lane);
   Result<Address> locate();
   Result<Address> ask_sentinels();
+  Result<std::vector<Address>> sentinel_replicas(const Address& sentinel);
   Result<Address> ask_cluster();
   Result<Address> find_master();
   Result<Reply> ask(const Address& address, const std::vector<std::string>& question);
+  Address choose(const Address& master, std::vector<Address> replicas);
   void forget_server();
   void count_round_trip() {
     round_trips_++;

@@ -63,6 +63,11 @@ void Commit::check_reads() {
   }
 }
 
+void Commit::finish() {
+  args_[0] = std::to_string(args_.size() - 2);
+  args_[1] = std::to_string(keys_.size());
+}
+
 void Commit::check(const Part& part, const Raw& raw) {
   args_.push_back(std::string(1, static_cast<char>(part.how)));
   args_.push_back(index_of(part.key));

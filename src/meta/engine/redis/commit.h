@@ -14,15 +14,17 @@ using ReadSet = std::map<Key, std::vector<Raw>>;
 
 class Commit {
  public:
-  Commit(const Layout& layout, const ReadSet& reads) : layout_(layout), reads_(reads) {}
+  Commit(const Layout& layout, const ReadSet& reads) : layout_(layout), reads_(reads), args_(2) {}
 
+  // First these, then finish(), then the others.
   void check_reads();
   Result<void> apply(const Change& change);
+  void finish();
 
   const std::vector<std::string>& keys() const { return keys_; }
   const std::vector<std::string>& args() const { return args_; }
 
-  // The script's results in terms of the changes. `results`: without the leading 1.
+  // The script's answer to this commit in terms of the changes. `results`: without the leading 1.
   Result<CommitResult> results(std::span<const Reply> results) const;
 
  private:

@@ -12,12 +12,13 @@ namespace {
 constexpr int64_t kContendedMs = 100;
 }
 
-Contention::Turn::~Turn() {
+void Contention::Turn::end() {
   for (Stripe* stripe : taken_) {
     std::lock_guard lock(stripe->mutex);
     stripe->taken = false;
     stripe->freed.notify_one();
   }
+  taken_.clear();
 }
 
 void Contention::Turn::conflicted() {
@@ -25,17 +26,17 @@ void Contention::Turn::conflicted() {
   for (Stripe* stripe : stripes_) stripe->until_ms = until;
 }
 
+bool Contention::Turn::contended() const {
+  int64_t now = system_clock().monotonic_ms();
+  return std::any_of(stripes_.begin(), stripes_.end(), [now](Stripe* stripe) { return stripe->until_ms >= now; });
+}
+
 Contention::Turn Contention::enter(std::span<const Ino> hot) {
   Turn turn;
   for (Ino ino : hot) turn.stripes_.push_back(&stripes_[raw(ino) * 0x9E3779B97F4A7C15u >> 56]);
   std::sort(turn.stripes_.begin(), turn.stripes_.end());
   turn.stripes_.erase(std::unique(turn.stripes_.begin(), turn.stripes_.end()), turn.stripes_.end());
-  int64_t now = 0;
   for (Stripe* stripe : turn.stripes_) {
-    int64_t until = stripe->until_ms;
-    if (until == 0) continue;
-    if (now == 0) now = system_clock().monotonic_ms();
-    if (until < now) continue;
     std::unique_lock lock(stripe->mutex);
     Waiting waiting(Part::kLock);
     if (!stripe->freed.wait_for(lock, std::chrono::seconds(1), [stripe] { return !stripe->taken; })) continue;

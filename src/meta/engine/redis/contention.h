@@ -1,5 +1,6 @@
-// Lets transactions of this process that lately conflicted over an inode go one after another, instead of failing again
-// and again. Costs nothing while there are no conflicts.
+// Lets transactions of this process that touch one inode go one after another: each decides on what the one before it
+// is going to write, instead of losing a race against it. Commits are on their way together: a turn ends when the place
+// of the commit among the others is certain. Where there was a conflict lately, it lasts to the end of the transaction.
 #pragma once
 
 #include <array>
@@ -23,14 +24,15 @@ class Contention {
   };
 
  public:
-  // Held by a transaction from begin to end.
   class Turn {
    public:
     Turn() = default;
     Turn(Turn&& other) noexcept = default;
     Turn& operator=(Turn&&) = delete;
-    ~Turn();
-    void conflicted();  // marks what the transaction touches as contended for a while
+    ~Turn() { end(); }
+    void end();
+    bool contended() const;  // was there a conflict lately?
+    void conflicted();       // marks what the transaction touches as contended for a while
 
    private:
     friend class Contention;

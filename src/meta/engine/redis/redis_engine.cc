@@ -12,10 +12,16 @@ namespace zest::meta::redis {
 
 namespace {
 
+// Only what never writes may read from replicas.
+Settings for_client(Settings settings, const EngineOptions& options) {
+  if (!options.read_only) settings.route_read = Settings::Route::kMaster;
+  return settings;
+}
+
 class RedisEngine : public Engine {
  public:
   RedisEngine(Settings settings, const EngineOptions& options)
-      : client_(std::move(settings), {&read_script(), &commit_script(), &list_script()}),
+      : client_(for_client(std::move(settings), options), {&read_script(), &commit_script(), &list_script()}),
         read_only_(options.read_only) {
     info_.name = "redis";
     info_.inline_counters = true;
@@ -26,7 +32,7 @@ class RedisEngine : public Engine {
   const EngineInfo& info() const override { return info_; }
   Result<std::unique_ptr<EngineTxn>> begin(bool write, std::span<const Ino> hot) override {
     bool writes = write && !read_only_;
-    return std::make_unique<RedisTxn>(client_, *layout_, cache_.get(), writes,
+    return std::make_unique<RedisTxn>(client_, commits_, *layout_, cache_.get(), writes,
                                       writes ? contention_.enter(hot) : Contention::Turn());
   }
   void watch(Watcher watcher) override {
@@ -56,6 +62,7 @@ class RedisEngine : public Engine {
   void keep(Ino dir, const DirEntry& entry, uint64_t since);
 
   Client client_;
+  CommitQueue commits_{client_};
   const bool read_only_;
   std::unique_ptr<Layout> layout_;
   Contention contention_;
@@ -78,7 +85,11 @@ Result<void> RedisEngine::connect() {
   ZEST_ASSIGN(bool clustered, client_.clustered());
   layout_ = std::make_unique<Layout>(clustered ? "{" + std::to_string(client_.settings().db) + "}" : "");
   ZEST_TRY(check_server());
-  if (client_.settings().client_cache) start_cache();
+  const Settings& settings = client_.settings();
+  // the master tells of a change before a replica has it
+  const bool replicas = settings.route_read != Settings::Route::kMaster;
+  if (settings.client_cache && replicas) log_warning("client-cache is off: it cannot be had with route-read");
+  if (settings.client_cache && !replicas) start_cache();
   return {};
 }
 

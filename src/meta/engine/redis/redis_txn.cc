@@ -71,6 +71,8 @@ Result<void> RedisTxn::take_followed(const Want& want, Reply& reply, std::vector
 // Only what is read without being written to is read from the cache: a commit compares what the server said.
 Result<std::vector<Value>> RedisTxn::fetch(std::span<const Want> wants, std::vector<std::pair<Key, Value>>& followed) {
   if (wants.empty()) return std::vector<Value>();
+  fetched_ = true;
+  if (write_ && !turn_.contended()) turn_.end();  // nobody waits for the network in vain
   if (!cache_) return fetch_from_server(wants, followed);
   if (!write_ && !afresh_)
     if (auto found = fetch_from_cache(wants, followed)) return std::move(*found);
@@ -149,6 +151,7 @@ Result<CommitResult> RedisTxn::commit(std::span<const Change> changes) {
   Commit commit(layout_, reads_);
   commit.check_reads();
   for (const auto& change : changes) ZEST_TRY(commit.apply(change));
+  commit.finish();
   const uint64_t since = cache_ ? cache_->now() : 0;
   auto result = send(commit);
   if (result && cache_) keep_committed(changes, since);
@@ -172,7 +175,10 @@ void RedisTxn::keep_committed(std::span<const Change> changes, uint64_t since) {
 }
 
 Result<CommitResult> RedisTxn::send(const Commit& commit) {
-  ZEST_ASSIGN(auto reply, client_.eval(commit_script(), commit.keys(), commit.args(), Client::Repeat::kNever));
+  // What was assumed may be what commits under way are going to write, so who comes next can build on this one at once.
+  ZEST_ASSIGN(auto reply, commits_.submit(commit, [this] {
+    if (!fetched_) turn_.end();
+  }));
   if (!reply.is_array() || reply.items.empty() || !reply.items[0].is_integer()) return unexpected_reply();
   if (reply.items[0].integer == 0) return fail(EAGAIN, Fault::kConflict, {});
   return commit.results(std::span(reply.items).subspan(1));

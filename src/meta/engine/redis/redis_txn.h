@@ -5,6 +5,7 @@
 #include "meta/engine/redis/client.h"
 #include "meta/engine/redis/coherent_cache.h"
 #include "meta/engine/redis/commit.h"
+#include "meta/engine/redis/commit_queue.h"
 #include "meta/engine/redis/contention.h"
 
 namespace zest::meta::redis {
@@ -12,8 +13,9 @@ namespace zest::meta::redis {
 class RedisTxn : public EngineTxn {
  public:
   // cache: null when there is none.
-  RedisTxn(Client& client, const Layout& layout, CoherentCache* cache, bool write, Contention::Turn turn)
-      : client_(client), layout_(layout), cache_(cache), write_(write), turn_(std::move(turn)) {}
+  RedisTxn(Client& client, CommitQueue& commits, const Layout& layout, CoherentCache* cache, bool write,
+           Contention::Turn turn)
+      : client_(client), commits_(commits), layout_(layout), cache_(cache), write_(write), turn_(std::move(turn)) {}
 
   Result<std::vector<Value>> fetch(std::span<const Want> wants, std::vector<std::pair<Key, Value>>& followed) override;
   void read_afresh() override { afresh_ = true; }
@@ -38,10 +40,11 @@ class RedisTxn : public EngineTxn {
   Result<CommitResult> results_afterwards(std::span<const Change> changes);
 
   Client& client_;
+  CommitQueue& commits_;
   const Layout& layout_;
   CoherentCache* const cache_;
   const bool write_;
-  bool afresh_ = false;
+  bool afresh_ = false, fetched_ = false;
   Contention::Turn turn_;
   ReadSet reads_;  // the first that was read of each record
 };

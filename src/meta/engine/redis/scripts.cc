@@ -62,44 +62,58 @@ local function differs(v, expected)
   if c == 61 then return v ~= expected:sub(2) end
   return redis.sha1hex(v) ~= expected:sub(2)
 end
-local out = {1}
-local i, n = 1, #ARGV
-while i <= n do
-  local op, key = ARGV[i], KEYS[tonumber(ARGV[i + 1])]
-  if op == 'C' or op == 'R' then
-    local count = tonumber(ARGV[i + 2])
-    local r = call(ARGV[i + 3], key, unpack(ARGV, i + 4, i + 3 + count))
-    if op == 'R' then out[#out + 1] = r end
-    i = i + 4 + count
-  elseif op == 'X' then
-    local there = call('HEXISTS', key, ARGV[i + 2])
-    out[#out + 1] = there
-    if there == 0 then i = i + tonumber(ARGV[i + 3]) end
-    i = i + 4
-  elseif op == 'A' then
-    local count = tonumber(ARGV[i + 2])
-    if call('HLEN', key) ~= count then return {0, i} end
-    for f = i + 3, i + 1 + 2 * count, 2 do
-      if differs(call('HGET', key, ARGV[f]), ARGV[f + 1]) then return {0, i} end
-    end
-    i = i + 3 + 2 * count
-  else
-    local field, expected = ARGV[i + 2], ARGV[i + 3]
-    local bad
-    if op == 'G' then bad = differs(call('GET', key), expected)
-    elseif op == 'H' then bad = differs(call('HGET', key, field), expected)
-    elseif op == 'Z' then bad = differs(call('ZSCORE', key, field), expected)
-    elseif op == 'E' then bad = (call('HLEN', key) > 0) ~= (expected == '1')
-    elseif op == 'M' then bad = call('SISMEMBER', key, field) ~= tonumber(expected)
+local function commit(i, n, base)
+  local out = {1}
+  while i <= n do
+    local op, key = ARGV[i], KEYS[base + ARGV[i + 1]]
+    if op == 'C' or op == 'R' then
+      local count = tonumber(ARGV[i + 2])
+      local r
+      if count == 1 then r = call(ARGV[i + 3], key, ARGV[i + 4])
+      elseif count == 2 then r = call(ARGV[i + 3], key, ARGV[i + 4], ARGV[i + 5])
+      else r = call(ARGV[i + 3], key, unpack(ARGV, i + 4, i + 3 + count)) end
+      if op == 'R' then out[#out + 1] = r end
+      i = i + 4 + count
+    elseif op == 'X' then
+      local there = call('HEXISTS', key, ARGV[i + 2])
+      out[#out + 1] = there
+      if there == 0 then i = i + ARGV[i + 3] end
+      i = i + 4
+    elseif op == 'A' then
+      local count = tonumber(ARGV[i + 2])
+      if call('HLEN', key) ~= count then return {0, i} end
+      for f = i + 3, i + 1 + 2 * count, 2 do
+        if differs(call('HGET', key, ARGV[f]), ARGV[f + 1]) then return {0, i} end
+      end
+      i = i + 3 + 2 * count
     else
-      local list = table.concat(call('LRANGE', key, 0, -1))
-      bad = differs(list ~= '' and list, expected)
+      local field, expected = ARGV[i + 2], ARGV[i + 3]
+      local bad
+      if op == 'G' then bad = differs(call('GET', key), expected)
+      elseif op == 'H' then bad = differs(call('HGET', key, field), expected)
+      elseif op == 'Z' then bad = differs(call('ZSCORE', key, field), expected)
+      elseif op == 'E' then bad = (call('HLEN', key) > 0) ~= (expected == '1')
+      elseif op == 'M' then bad = call('SISMEMBER', key, field) ~= tonumber(expected)
+      else
+        local list = table.concat(call('LRANGE', key, 0, -1))
+        bad = differs(list ~= '' and list, expected)
+      end
+      if bad then return {0, i} end
+      i = i + 4
     end
-    if bad then return {0, i} end
-    i = i + 4
   end
+  return out
 end
-return out
+local answers, at, base = {}, 1, 0
+while at <= #ARGV do
+  local n = at + 1 + ARGV[at]
+  local fine, answer = pcall(commit, at + 2, n, base)
+  if not fine then answer = {err = type(answer) == 'table' and answer.err or answer} end
+  answers[#answers + 1] = answer
+  base = base + ARGV[at + 1]
+  at = n + 1
+end
+return answers
 )";
 
 constexpr char kList[] = R"(

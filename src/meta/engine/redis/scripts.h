@@ -10,14 +10,15 @@ namespace zest::meta::redis {
 // is a directory. Gives a list: the parts' values, for F and D lists of three.
 const Script& read_script();
 
-// Compares what was read, then applies changes, or does nothing. KEYS: every key touched. ARGV: instructions, each a
-// letter and the index of its key:
+// Carries out commits, one after the other, each on its own: compares what was read, then applies changes, or does
+// nothing. KEYS: every key touched, commit by commit. ARGV: for each commit the number of its instructions' arguments,
+// that of its keys, and the instructions, each a letter and the index of its key among the commit's:
 //   letter of Read, field, expected   "-" absent, "=text", "#sha1 of the text"; for E and M "1" or "0"
 //   A, number of fields, (field, expected)...
 //   C, number of arguments, command, arguments...      run it
 //   R, the same                                        run it and return its result
 //   X, field, number of ARGV to skip                   skip that many if the hash has no such field; returns 0 or 1
-// Gives {1, results...}, or {0, index of the comparison that failed}.
+// Gives for each commit {1, results...}, or {0, index of the comparison that failed}, or an error.
 const Script& commit_script();
 
 // A page of a directory. KEYS: the directory's hash. ARGV: prefix, cursor, count, "1" to read the inodes too.

@@ -82,12 +82,21 @@ Result<void> set_timeout(std::string_view name, std::string_view value, int64_t&
   return {};
 }
 
+Result<void> set_route(Settings& s, std::string_view value) {
+  using Route = Settings::Route;
+  static constexpr std::pair<std::string_view, Route> kRoutes[] = {
+      {"", Route::kMaster}, {"replica", Route::kReplica}, {"random", Route::kRandom}, {"latency", Route::kLatency}};
+  for (const auto& [name, route] : kRoutes)
+    if (name == value) return s.route_read = route, Result<void>{};
+  return fail(EINVAL, "Redis URL: route-read is replica, random or latency");
+}
+
 Result<void> set_option(Settings& s, std::string name, const std::string& value) {
   std::replace(name.begin(), name.end(), '_', '-');
   // what other clients' connection pools have and ours does not need
   static constexpr std::string_view kIgnored[] = {
-      "route-read",         "pool-fifo",    "pool-timeout",      "min-idle-conns", "max-idle-conns", "max-active-conns",
-      "conn-max-idle-time", "idle-timeout", "conn-max-lifetime", "max-conn-age",   "protocol",       "max-retries"};
+      "pool-fifo",    "pool-timeout",      "min-idle-conns", "max-idle-conns", "max-active-conns", "conn-max-idle-time",
+      "idle-timeout", "conn-max-lifetime", "max-conn-age",   "protocol",       "max-retries"};
   if (std::find(std::begin(kIgnored), std::end(kIgnored), name) != std::end(kIgnored)) return {};
   if (name == "min-retry-backoff") return set_timeout(name, value, s.min_backoff_ms);
   if (name == "max-retry-backoff") return set_timeout(name, value, s.max_backoff_ms);
@@ -100,6 +109,7 @@ Result<void> set_option(Settings& s, std::string name, const std::string& value)
   if (name == "tls-ca-cert-file") return s.tls_ca = value, Result<void>{};
   if (name == "tls-server-name") return s.tls_server_name = value, Result<void>{};
   if (name == "client-name") return s.client_name = value, Result<void>{};
+  if (name == "route-read") return set_route(s, value);
   if (name == "client-cache") return s.client_cache = !value.empty() && value != "false", Result<void>{};
   if (name == "client-cache-expire") return set_timeout(name, value, s.client_cache_expire_ms);
   if (name == "client-cache-size" || name == "client-cache-preload") {

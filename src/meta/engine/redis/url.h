@@ -30,6 +30,8 @@ struct Settings {
   int64_t dial_timeout_ms = 5000, read_timeout_ms = 30'000, write_timeout_ms = 5000;
   int64_t min_backoff_ms = 20, max_backoff_ms = 10'000;
   int pool_size = 4;
+  // Of a read-only client: which of the servers that have the data it reads from.
+  enum class Route : uint8_t { kMaster, kReplica, kRandom, kLatency } route_read = Route::kMaster;
   bool client_cache = false;
   int64_t client_cache_size = 12'800, client_cache_expire_ms = 60'000, client_cache_preload = 0;
 };
