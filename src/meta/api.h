@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -220,7 +221,10 @@ class Meta {
   Result<EntryAttr> symlink(const Context&, Ino parent, std::string_view name, std::string_view target);  // [2]
   Result<std::string> readlink(const Context&, Ino ino);                                                  // [0-1]
   Result<void> unlink(const Context&, Ino parent, std::string_view name, bool skip_trash = false);        // [2]
-  Result<void> rmdir(const Context&, Ino parent, std::string_view name, bool skip_trash = false);         // [2]
+  // Several files of one directory in one transaction; what became of each. The error itself: nothing was removed.
+  Result<std::vector<Result<void>>> unlink_files(const Context&, Ino parent, std::span<const std::string> names,
+                                                 bool skip_trash);
+  Result<void> rmdir(const Context&, Ino parent, std::string_view name, bool skip_trash = false);  // [2]
   Result<EntryAttr> rename(const Context&, Ino src_parent, std::string_view src_name, Ino dst_parent,
                            std::string_view dst_name, uint32_t flags);            // [2]
   Result<Attr> link(const Context&, Ino ino, Ino parent, std::string_view name);  // [2]

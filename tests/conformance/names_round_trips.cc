@@ -46,6 +46,20 @@ ON_EVERY_ENGINE(RoundTripsOfNames);
 
 #define COSTS(trips, call) costs(trips, #call, [&] { return counted_->call; })
 
+TEST_P(RoundTripsOfNames, many_files_go_at_once) {
+  auto made = counted_->mkdir(root_, kRootIno, "many", 0755, 0);
+  ASSERT_OK(made);
+  const Ino dir = made->ino;
+  std::vector<std::string> names;
+  for (int i = 0; i < 100; i++) {
+    names.push_back("f" + std::to_string(i));
+    ASSERT_OK(counted_->mknod(root_, dir, names.back(), FileType::kFile, 0644, 0, 0));
+  }
+  auto removed = COSTS(2, unlink_files(root_, dir, names, false));
+  for (const auto& one : *removed) EXPECT_OK(one);
+  EXPECT_OK(counted_->rmdir(root_, kRootIno, "many"));
+}
+
 TEST_P(RoundTripsOfNames, keep_to_the_budget) {
   auto dir = COSTS(2, mkdir(root_, kRootIno, "d", 0755, 0));
   auto other = COSTS(2, mkdir(root_, kRootIno, "other", 0755, 0));

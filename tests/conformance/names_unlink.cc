@@ -30,6 +30,31 @@ TEST_P(Unlink, refusals) {
   EXPECT_OK(meta_->unlink(bob, sticky, "of bob"));
 }
 
+TEST_P(Unlink, several_at_once_fail_and_succeed_each_on_its_own) {
+  const Context bob = user(1001);
+  const Ino dir = mkdir(kRootIno, "sticky", 01777);
+  const Ino linked = mkfile(dir, "a", 0600, bob);
+  ASSERT_OK(meta_->link(root_, linked, dir, "b"));
+  ASSERT_OK(meta_->link(root_, linked, dir, "c"));
+  mkfile(dir, "of root");
+  mkdir(dir, "sub", 0755, bob);
+  const std::vector<std::string> names{"a", "missing", "of root", "sub", "b"};
+  auto removed = meta_->unlink_files(bob, dir, names, false);
+  ASSERT_OK(removed);
+  EXPECT_OK((*removed)[0]);
+  EXPECT_ERRNO(ENOENT, (*removed)[1]);
+  EXPECT_ERRNO(EACCES, (*removed)[2]);
+  EXPECT_ERRNO(EPERM, (*removed)[3]);
+  EXPECT_OK((*removed)[4]);
+  auto attr = meta_->getattr(root_, linked);
+  ASSERT_OK(attr);
+  EXPECT_EQ(1u, attr->nlink) << "both names were taken off it";
+  ASSERT_OK(meta_->unlink_files(root_, dir, std::vector<std::string>{"c"}, false));
+  EXPECT_ERRNO(ENOENT, meta_->getattr(root_, linked));
+  EXPECT_ERRNO(EACCES, meta_->unlink_files(bob, mkdir(dir, "closed", 0755), names, false));
+  EXPECT_ERRNO(ENOENT, meta_->unlink_files(root_, Ino{99999}, names, false));
+}
+
 TEST_P(Unlink, protected_by_flags) {
   const Ino dir = mkdir(kRootIno, "d");
   const Ino file = mkfile(dir, "f");

@@ -3,6 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <span>
+#include <vector>
+
 #include "base/log.h"
 #include "meta/state.h"
 
@@ -10,7 +14,8 @@ namespace zest::meta {
 
 namespace {
 
-constexpr int kPasses = 100;  // over a directory that others keep filling
+constexpr int kPasses = 100;    // over a directory that others keep filling
+constexpr size_t kBatch = 100;  // files in one transaction
 
 class RemoveVisitor : public Visitor {
  public:
@@ -25,15 +30,16 @@ class RemoveVisitor : public Visitor {
   }
 
   Result<void> page(const WalkDirPtr& dir, std::vector<DirEntry>& entries, std::vector<WalkDirPtr>& descend) override {
+    std::vector<std::string> files;
     for (auto& entry : entries) {
-      if (context_.is_cancelled()) return fail(EINTR);
-      if (entry.entry.type == FileType::kDirectory) {
+      if (entry.entry.type == FileType::kDirectory)
         descend.push_back(std::make_shared<WalkDir>(dir, entry.entry.ino, std::move(entry.name)));
-        continue;
-      }
-      count();
-      auto removed = meta_.unlink(context_, dir->ino, entry.name, options_.skip_trash);
-      if (!removed && removed.error().code != ENOENT) ZEST_TRY(failed(dir, entry.name, removed.error()));
+      else
+        files.push_back(std::move(entry.name));
+    }
+    for (size_t at = 0; at < files.size(); at += kBatch) {
+      if (context_.is_cancelled()) return fail(EINTR);
+      ZEST_TRY(remove_files(dir, std::span(files).subspan(at, std::min(kBatch, files.size() - at))));
     }
     return {};
   }
@@ -41,7 +47,7 @@ class RemoveVisitor : public Visitor {
   Result<bool> leave(const WalkDirPtr& dir) override {
     // Hour directories of the trash go when they expire, not by hand.
     if (!dir->parent || dir->parent->ino == kTrashIno) return false;
-    count();
+    count(1);
     auto removed = meta_.rmdir(context_, dir->parent->ino, dir->name, options_.skip_trash);
     if (removed || removed.error().code == ENOENT) return false;
     if (removed.error().code == ENOTEMPTY && !options_.lenient) {
@@ -53,8 +59,16 @@ class RemoveVisitor : public Visitor {
   }
 
  private:
-  void count() {
-    if (options_.removed) ++*options_.removed;
+  Result<void> remove_files(const WalkDirPtr& dir, std::span<const std::string> names) {
+    count(names.size());
+    auto removed = meta_.unlink_files(context_, dir->ino, names, options_.skip_trash);
+    if (!removed) return removed.error().code == ENOENT ? Result<void>() : failed(dir, names[0], removed.error());
+    for (size_t i = 0; i < names.size(); i++)
+      if (auto& one = (*removed)[i]; !one && one.error().code != ENOENT) ZEST_TRY(failed(dir, names[i], one.error()));
+    return {};
+  }
+  void count(size_t entries) {
+    if (options_.removed) *options_.removed += entries;
   }
   Result<void> failed(const WalkDirPtr& dir, const std::string& name, const Error& error) {
     if (!options_.lenient) return fail(error);
