@@ -111,7 +111,7 @@ Result<size_t> FileSystem::do_write(const Context& context, Ino ino, uint64_t fh
   if (!handle || handle->is_dir) return fail(EBADF);
   if (handle->special) return handle->special->write(context, offset, bytes);
   if (!handle->writable()) return fail(EBADF);
-  if (handle->take_lost()) return fail(EIO);
+  if (handle->refuses_write()) return fail(EIO);
   auto& open = *handle->inode;
   SharedHold hold(open.lock);
   ZEST_TRY(hold.take(context));

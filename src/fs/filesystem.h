@@ -110,8 +110,8 @@ class FileSystem {
   FileSystem(const FileSystem&) = delete;
 
   // Opens again what another process had open, as the table tells; the session must be that process's. To be called
-  // before anything else. A file that had unflushed writes lost them: each of its writable handles says so once, by EIO
-  // from the next write, fsync or close. Gives the inodes that lost data.
+  // before anything else. A file that had unflushed writes lost them: each of its writable handles says so, by EIO
+  // from the next write and from the next fsync or close. Gives the inodes that lost data.
   Result<std::vector<Ino>> restore();
   StateTable& table() { return *table_; }
 

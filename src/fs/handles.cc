@@ -10,6 +10,9 @@
 namespace zest::fs {
 namespace {
 
+// Values of Record::handle.lost.
+constexpr uint64_t kLost = 1, kLostRefused = 2;
+
 // How often a waiter looks whether its caller gave up.
 constexpr auto kCancelPoll = std::chrono::milliseconds(50);
 
@@ -60,6 +63,10 @@ void InodeLock::unlock() {
 Result<size_t> VirtualHandle::write(const Context&, uint64_t, std::span<const char>) { return fail(EACCES); }
 
 bool Handle::writable() const { return (flags & O_ACCMODE) != O_RDONLY; }
+bool Handle::refuses_write() const {
+  uint64_t untold = kLost;
+  return std::atomic_ref(record->handle.lost).compare_exchange_strong(untold, kLostRefused);
+}
 bool Handle::readable() const { return (flags & O_ACCMODE) != O_WRONLY; }
 
 void OpenInode::flushed(uint64_t count) {

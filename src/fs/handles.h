@@ -134,7 +134,9 @@ struct Handle {
 
   bool writable() const;
   bool readable() const;
-  // True once when a crash has lost what was written through it.
+  // A crash has lost what was written through it: the next write is refused, and the next fsync or close tells of it
+  // even so, since the kernel hides the first from a caller whose large write was answered in part.
+  bool refuses_write() const;
   bool take_lost() { return std::atomic_ref(record->handle.lost).exchange(0) != 0; }
 };
 

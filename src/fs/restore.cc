@@ -80,8 +80,9 @@ Result<std::vector<Ino>> FileSystem::restore() {
   for (auto& [handle, record] : found.locks) table_->give_back(record);
   for (Ino ino : found.dirty)
     log_warning(fmt::format("inode {}: writes that were not flushed are lost; {}", raw(ino),
-                            lost.contains(ino) ? "the next write, fsync or close of its descriptors gives an I/O error"
-                                               : "no descriptor is left to tell of it"));
+                            lost.contains(ino)
+                                ? "the next write and the next fsync or close of its descriptors give an I/O error"
+                                : "no descriptor is left to tell of it"));
   return std::vector<Ino>(found.dirty.begin(), found.dirty.end());
 }
 

@@ -29,7 +29,7 @@ struct Record {
   union {
     struct {
       uint64_t id, ino;
-      uint64_t lost;   // data written through the handle is gone, which it has not been told yet
+      uint64_t lost;   // 1: data written through the handle is gone; 2: a write was refused since; 0: it was told
       uint64_t names;  // of a listing: its first kNames record, counted from 1; 0: none
     } handle;
     struct {
