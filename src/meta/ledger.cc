@@ -115,6 +115,11 @@ void Ledger::dir(State& state, Ino dir, const DirStat& delta) {
   dirs_[dir] += delta;
 }
 
+void Ledger::forget_dir(Ino dir) {
+  std::lock_guard lock(mutex_);
+  dirs_.erase(dir);
+}
+
 void Ledger::quota(State& state, Ino dir, int64_t space, int64_t inodes) {
   if (!any_dir_quota() || (space == 0 && inodes == 0)) return;
   auto climbed = climb(state, dir, [&](Ino ino) {

@@ -40,6 +40,7 @@ class Ledger {
   // After the commit. volume() is a no-op with inline counters (it only updates the local view).
   void volume(State&, int64_t space, int64_t inodes);
   void dir(State&, Ino dir, const DirStat& delta);             // statistics of one directory
+  void forget_dir(Ino dir);                                    // removed: nothing waits for its statistics any more
   void quota(State&, Ino dir, int64_t space, int64_t inodes);  // every quota on the path dir -> root
   void owner(State&, uint32_t uid, uint32_t gid, int64_t space, int64_t inodes);
 

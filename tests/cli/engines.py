@@ -39,8 +39,11 @@ class Filled:
 def looking():
     filled = Filled.get()
     meta, top = filled.volume.meta, filled.top
-    status = json.loads(zest.zestfs("status", "--more", meta).stdout)
-    assert len(status["Sessions"]) == 1 and status["Stat"]["UsedInodes"] > 10, status
+    def ask():
+        return json.loads(zest.zestfs("status", "--more", meta).stdout)
+    zest.wait_until(lambda: ask()["Stat"]["UsedInodes"] > 10, "the mount has written its counters")
+    status = ask()
+    assert len(status["Sessions"]) == 1, status
     sid = status["Sessions"][0]["Sid"]
     assert json.loads(zest.zestfs("status", "-s", sid, meta).stdout)["Sid"] == sid
     inodes = len({os.lstat(os.path.join(d, n)).st_ino for d, a, b in os.walk(os.fsencode(top)) for n in a + b}) + 1

@@ -97,6 +97,24 @@ TEST_P(Trashed, expires) {
   EXPECT_EQ(0u, rows(Table::kEntries));
 }
 
+// The client that removed a directory still had changes to write for its statistics when another one brings it back.
+TEST_P(Trashed, what_waits_for_a_removed_directory_is_forgotten) {
+  const Ino dir = mkdir(kRootIno, "d"), file = mkfile(dir, "f");
+  EXPECT_OK(meta_->flush_ledgers());
+  EXPECT_OK(meta_->remove_tree(root_, kRootIno, "d", false, 1, nullptr));
+  auto other = client();
+  const Ino hour = hour_dir();
+  auto back = [&](Ino parent, Ino ino, const std::string& name, Ino to) {
+    EXPECT_OK(other->rename(root_, hour, trash_entry_name(parent, ino, name), to, name, 0));
+  };
+  back(kRootIno, dir, "d", kRootIno);
+  back(dir, file, "f", dir);
+  EXPECT_OK(other->close_session());
+  EXPECT_OK(meta_->flush_ledgers());
+  ASSERT_TRUE(stored_stat(dir));
+  EXPECT_EQ(1, stored_stat(dir)->inodes);
+}
+
 TEST_P(Trashed, this_hour_is_emptied_but_stays) {
   mkfile(kRootIno, "1");
   EXPECT_OK(meta_->unlink(root_, kRootIno, "1"));

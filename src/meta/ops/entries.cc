@@ -176,8 +176,10 @@ Result<Removal> remove_inode(State& state, Txn& txn, Ino parent, std::string_vie
 void after_removal(State& state, const Removal& removal) {
   account_entry(state, removal.parent, removal.attr, -1);
   state.open_files.forget_attr(removal.ino);
-  if (removal.attr.is_dir() && state.ledger.any_dir_quota())
-    state.ledger.learn_quota(Key::dir_quota(removal.ino), std::nullopt);
+  if (removal.attr.is_dir()) {
+    state.ledger.forget_dir(removal.ino);
+    if (state.ledger.any_dir_quota()) state.ledger.learn_quota(Key::dir_quota(removal.ino), std::nullopt);
+  }
   switch (removal.fate) {
     case Fate::kMissing: return;
     case Fate::kTrashed: account_entry(state, removal.trash, removal.attr, 1); break;
