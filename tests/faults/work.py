@@ -1,6 +1,9 @@
 """Work on a mount that goes on while something is wrong, and knows what must be there afterwards."""
+import json
 import os
 import random
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -9,31 +12,48 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 import zest
 
 
-class Worker(threading.Thread):
-    """Writes files and syncs them, again and again; remembers what was acknowledged. Errors are counted, not hidden."""
+def write_files(folder):
+    """The process of a Worker: writes files and syncs them until it is told to end; says of each whether it was acknowledged."""
+    stopping = []
+    signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
+    number = 0
+    while not stopping:
+        name = f"{number:05}"
+        number += 1
+        started, error = time.monotonic(), None
+        try:
+            with open(os.path.join(folder, name), "wb") as file:
+                file.write(name.encode() * 300)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as failure:
+            error = str(failure)
+        print(json.dumps([name, error, time.monotonic() - started]), flush=True)
+        if error:
+            time.sleep(0.2)
+
+
+class Worker:
+    """Writes files, again and again; remembers what was acknowledged. Errors are counted, not hidden. It is a process of its
+    own: one that holds a file open on a mount without its database cannot start the database, since its child waits for the
+    file to be flushed."""
 
     def __init__(self, folder):
-        super().__init__(daemon=True)
-        self.folder, self.acknowledged, self.errors, self.stopping = folder, [], [], False
+        self.folder, self.acknowledged, self.errors = folder, [], []
         self.longest = 0.0  # seconds that one file took
-        self.start()
+        self.process = subprocess.Popen([sys.executable, __file__, folder], stdout=subprocess.PIPE, text=True)
+        zest.on_exit(self.process.kill)
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
 
-    def run(self):
-        number = 0
-        while not self.stopping:
-            name = f"{number:05}"
-            number += 1
-            started = time.monotonic()
-            try:
-                with open(os.path.join(self.folder, name), "wb") as file:
-                    file.write(name.encode() * 300)
-                    file.flush()
-                    os.fsync(file.fileno())
-                self.acknowledged.append(name)
-            except OSError as error:
+    def read(self):
+        for line in self.process.stdout:
+            name, error, seconds = json.loads(line)
+            self.longest = max(self.longest, seconds)
+            if error:
                 self.errors.append((name, error))
-                time.sleep(0.2)
-            self.longest = max(self.longest, time.monotonic() - started)
+            else:
+                self.acknowledged.append(name)
 
     def progress(self, more=5):
         """Waits until it has finished some more files."""
@@ -41,9 +61,9 @@ class Worker(threading.Thread):
         zest.wait_until(lambda: len(self.acknowledged) >= goal, f"the work goes on; {len(self.acknowledged)} done, errors {self.errors[-3:]}")
 
     def stop(self):
-        self.stopping = True
-        self.join(zest.PATIENCE)
-        assert not self.is_alive(), "the work hangs"
+        self.process.terminate()
+        self.process.wait(zest.PATIENCE)
+        self.reader.join(zest.PATIENCE)
 
     def verify(self):
         for name in self.acknowledged:
@@ -183,3 +203,7 @@ def with_outage(volume, outage, *options):
     mount.umount()
     check_volume(volume.meta)
     return worker
+
+
+if __name__ == "__main__":
+    write_files(sys.argv[1])
