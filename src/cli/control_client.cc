@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "volume/types.h"
 
 namespace zest::cli {
 
@@ -43,7 +44,7 @@ Result<ControlClient> ControlClient::open(const std::string& path) {
   for (const char* name : {".jfs.control", ".control"}) {
     int fd = ::open((dir + "/" + name).c_str(), O_RDWR | O_CLOEXEC);
     if (fd < 0) continue;
-    if (fstat(fd, &st) == 0 && st.st_ino >= 0x7FFFFFFF00000000) return ControlClient(fd);
+    if (fstat(fd, &st) == 0 && st.st_ino >= raw(kFirstSpecialIno)) return ControlClient(fd);
     ::close(fd);
   }
   return fail(ENOENT, fmt::format("open control file for {}: it is not below a mount of zestfs", path));

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <sstream>
 #include <utility>
+#include "volume/types.h"
 
 namespace zest::cli {
 
@@ -24,7 +25,7 @@ Result<std::string> virtual_file(const std::string& mount, const std::string& na
   for (const char* prefix : {"/.jfs", "/"}) {
     auto path = mount + prefix + name;
     struct stat st {};
-    if (lstat(path.c_str(), &st) == 0) return path;
+    if (lstat(path.c_str(), &st) == 0 && st.st_ino >= raw(kFirstSpecialIno)) return path;
   }
   return fail(ENOENT, fmt::format("path {} is not a mount point", mount));
 }

@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
+
+#include "cli/mount_files.h"
 
 namespace zest::cli {
 namespace {
@@ -21,14 +21,9 @@ std::string busy(const std::string& point, const std::string& why) {
 
 // The process id of the supervisor; 0: none is told.
 Result<int> supervisor_of(const std::string& point) {
-  for (auto* name : {"/.config", "/.jfs.config"}) {
-    std::ifstream file(point + name);
-    std::stringstream text;
-    text << file.rdbuf();
-    auto config = nlohmann::json::parse(text.str(), nullptr, false);
-    if (config.is_object() && config.contains("PPid") && config["PPid"].is_number_integer())
-      return config["PPid"].get<int>();
-  }
+  auto config = nlohmann::json::parse(read_virtual_file(point, ".config").value_or(""), nullptr, false);
+  if (config.is_object() && config.contains("PPid") && config["PPid"].is_number_integer())
+    return config["PPid"].get<int>();
   return fail(EBUSY, busy(point, "its .config cannot be read"));
 }
 

@@ -16,12 +16,12 @@
 #include "cli/control_client.h"
 #include "cli/mount_files.h"
 #include "cli/terminal.h"
+#include "volume/types.h"
 
 namespace zest::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr uint64_t kFirstVirtual = 0x7FFFFFFF00000000;
 
 struct Cost {
   uint64_t count = 0, read = 0, written = 0;  // requests, bytes
@@ -66,7 +66,7 @@ void TopCommand::take(const std::string& line) {
   auto record = parse_access_line(line);
   if (!record || record->pid == std::to_string(getpid())) return;
   auto ino = argument(record->arguments, 0);
-  if (ino >= kFirstVirtual) return;
+  if (ino >= raw(kFirstSpecialIno)) return;
   operations[record->operation].add(*record);
   auto& file = files[ino];
   file.add(*record);

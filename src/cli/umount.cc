@@ -4,7 +4,6 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <thread>
@@ -12,6 +11,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "cli/command.h"
+#include "cli/mount_files.h"
 #include "cli/mount_point.h"
 #include "cli/terminal.h"
 
@@ -47,15 +47,7 @@ Staged count_staged(const std::vector<std::string>& dirs) {
 
 // Blocks staged by --writeback are uploaded while the mount still works.
 Result<void> UmountCommand::wait_for_staged(const std::string& point) {
-  std::ifstream file;
-  for (auto* name : {"/.jfs.config", "/.config"}) {
-    file.open(point + name);
-    if (file) break;
-    file.clear();
-  }
-  std::stringstream text;
-  text << file.rdbuf();
-  auto config = nlohmann::json::parse(text.str(), nullptr, false);
+  auto config = nlohmann::json::parse(read_virtual_file(point, ".config").value_or(""), nullptr, false);
   if (config.is_discarded() || !config.contains("Chunk"))
     return fail(EINVAL, fmt::format("{} is not a JuiceFS mount point", point));
   auto& chunk = config["Chunk"];
