@@ -335,7 +335,7 @@ Result<CommitResult> Attempt::go(Engine& engine, const Clock& clock, const TxnOp
   if (committing && !result) {
     for (const auto& [key, value] : txn.known()) recent->distrust(key, now_ms);
     undecided = assumed && result.error().fault == Fault::kConflict;
-  } else if (!committing && !txn.dirty()) {
+  } else if (!txn.dirty()) {
     keep(recent, txn);
   }
   return result;
