@@ -60,6 +60,16 @@ TEST_P(RoundTripsOfNames, many_files_go_at_once) {
   EXPECT_OK(counted_->rmdir(root_, kRootIno, "many"));
 }
 
+TEST_P(RoundTripsOfNames, a_hundred_entries_are_cloned_at_once) {
+  auto made = counted_->mkdir(root_, kRootIno, "many", 0755, 0);
+  ASSERT_OK(made);
+  for (int i = 0; i < 400; i++)
+    ASSERT_OK(counted_->mknod(root_, made->ino, "f" + std::to_string(i), FileType::kFile, 0644, 0, 0));
+  // Of these, 8 are the batches'; one by one they would be 800.
+  (void)COSTS(30, clone(root_, made->ino, kRootIno, "copy", true, 0, 1, nullptr, nullptr));
+  for (const char* name : {"many", "copy"}) EXPECT_OK(counted_->remove_tree(root_, kRootIno, name, true, 1, nullptr));
+}
+
 TEST_P(RoundTripsOfNames, keep_to_the_budget) {
   auto dir = COSTS(2, mkdir(root_, kRootIno, "d", 0755, 0));
   auto other = COSTS(2, mkdir(root_, kRootIno, "other", 0755, 0));

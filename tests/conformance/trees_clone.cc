@@ -1,4 +1,6 @@
 // Clones: section 10.4 of semantics.md. The fixture recounts everything at the end of each test.
+#include <thread>
+
 #include "trees_common.h"
 
 namespace zest::conformance {
@@ -110,6 +112,53 @@ TEST_P(Clones, a_file_of_many_chunks) {
   EXPECT_EQ(chunks(file), chunks(copy));
   EXPECT_EQ(3u, chunks(copy).size());
   EXPECT_EQ(attr(file).length, attr(copy).length);
+}
+
+// Several batches, with what cannot be copied along with its neighbours.
+TEST_P(Clones, a_wide_directory) {
+  const Ino top = mkdir(kRootIno, "t");
+  const Ino first = mkfile(top, "f0");
+  write(first, 0, 100);
+  for (int i = 1; i < 230; i++) {
+    const std::string name = "f" + std::to_string(i);
+    if (i % 10 == 0)
+      ASSERT_OK(meta_->link(root_, first, top, name));
+    else if (i % 10 == 1)
+      mkdir(top, name);
+    else
+      write(mkfile(top, name), 0, static_cast<uint32_t>(i));
+  }
+  const Ino large = mkfile(top, "large");
+  write(large, 3, 10);
+  write(large, 99, 20);
+  put([&](Txn& txn) { txn.put(Key::entry(top, "without"), Entry{FileType::kFile, Ino{99'999}}); });
+  ASSERT_OK(clone(top, "copy"));
+  const Ino copy = find(kRootIno, "copy");
+  put([&](Txn& txn) { txn.erase(Key::entry(top, "without")); });
+  EXPECT_EQ(names(top), names(copy));
+  for (const auto& name : names(top)) {
+    const Ino from = find(top, name), to = find(copy, name);
+    EXPECT_NE(from, to);
+    EXPECT_EQ(chunks(from), chunks(to)) << name;
+    EXPECT_EQ(attr(from).length, attr(to).length) << name;
+    EXPECT_EQ(copy, attr(to).parent) << name;
+  }
+  EXPECT_EQ(2u, chunks(find(copy, "large")).size());
+}
+
+TEST_P(Clones, while_the_files_are_written) {
+  const Ino top = mkdir(kRootIno, "t");
+  std::vector<Ino> files;
+  for (int i = 0; i < 60; i++) files.push_back(mkfile(top, "f" + std::to_string(i)));
+  std::atomic<bool> done{false};
+  std::thread writer([&] {
+    for (size_t i = 0; !done; i++) write(files[i % files.size()], 0, 100);
+  });
+  auto cloned = clone(top, "copy");
+  done = true;
+  writer.join();
+  EXPECT_OK(cloned);
+  EXPECT_EQ(60u, names(find(kRootIno, "copy")).size());
 }
 
 TEST_P(Clones, refusals) {

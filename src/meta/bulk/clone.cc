@@ -2,7 +2,12 @@
 // where nobody sees it and attached when it is complete.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <map>
 #include <mutex>
+#include <span>
+#include <tuple>
+#include <vector>
 
 #include "base/log.h"
 #include "meta/bulk/walk.h"
@@ -14,7 +19,9 @@ namespace {
 
 // Files of up to so many chunks are read without looking first which chunks there are.
 constexpr uint64_t kDirectChunks = 64;
-constexpr int kChangeAttempts = 20;  // of a file that somebody writes to all the time
+constexpr int kChangeAttempts = 20;                 // of a file that somebody writes to all the time
+constexpr size_t kBatch = 100, kBatchChunks = 200;  // entries in one transaction, and chunks of theirs
+constexpr int kBatchAttempts = 3;                   // then one at a time: somebody writes to one of them
 
 enum class Place { kInside, kTopFile, kTopDirectory };
 
@@ -33,6 +40,24 @@ struct Node {
 };
 
 uint64_t chunk_count(const Attr& attr) { return attr.length == 0 ? 0 : (attr.length - 1) / kChunkSize + 1; }
+
+// An entry to be copied, and what became of it.
+struct Source {
+  Source(Ino ino_in, FileType type_in, const Attr* listed, Ino to_in, std::string name_in)
+      : ino(ino_in), type(type_in), to(to_in), name(std::move(name_in)) {
+    if (!listed || type != FileType::kFile || chunk_count(*listed) > kDirectChunks) return;
+    for (ChunkIndex i = 0; i < chunk_count(*listed); i++) chunks.push_back(i);
+  }
+
+  Ino ino;
+  FileType type;
+  Ino to;
+  std::string name;
+  std::vector<ChunkIndex> chunks;  // to be read along with it
+  std::optional<Attr> looked_at;   // when those of a large file were listed
+  bool again = false;              // to be copied by itself: see looked_at
+  std::optional<Node> node;        // nothing, and not again: it is gone
+};
 
 bool same_content(const Attr& a, const Attr& b) {
   return a.length == b.length && a.mtime == b.mtime && a.ctime == b.ctime;
@@ -56,8 +81,10 @@ class Cloner : public Visitor {
   Cloner(State& state, const Context& context, bool preserve, uint16_t umask, std::atomic<uint64_t>* done)
       : state_(state), context_(context), preserve_(preserve), umask_(umask), done_(done) {}
 
-  // Copies one node to a new inode, in one transaction.
-  Result<Node> copy(Ino src, FileType type, const Attr* hint, Ino to, Ino parent, const std::string& name, Place place);
+  // Copies one node to a new inode.
+  Result<void> copy(Source& source, Ino parent, Place place);
+  // Several of one directory in one transaction; a few may need one of their own after it.
+  Result<void> copy_batch(std::span<Source> sources, Ino parent);
 
   Result<void> page(const WalkDirPtr& dir, std::vector<DirEntry>& entries, std::vector<WalkDirPtr>& descend) override;
   Result<bool> leave(const WalkDirPtr& dir) override;
@@ -65,9 +92,11 @@ class Cloner : public Visitor {
   std::atomic<int64_t> space{0}, inodes{0};
 
  private:
-  Result<void> copy_chunks(Txn& txn, Ino src, Ino to, const std::vector<ChunkIndex>& chunks);
-  Result<Node> write_node(Txn& txn, Ino src, const Attr& from, Ino to, Ino parent, const std::string& name,
-                          Place place);
+  using References = std::map<SliceRefKey, int64_t>;
+  Result<void> copy_together(std::span<Source> sources, Ino parent, Place place);
+  Result<void> copy_one(Txn& txn, Source& source, Ino parent, Place place, References& refs);
+  Result<void> copy_chunks(Txn& txn, const Source& source, const std::vector<ChunkIndex>& chunks, References& refs);
+  Result<Node> write_node(Txn& txn, const Source& source, const Attr& from, Ino parent, Place place);
   void account(const Node& node);
 
   State& state_;
@@ -77,25 +106,24 @@ class Cloner : public Visitor {
   std::atomic<uint64_t>* done_;
 };
 
-Result<void> Cloner::copy_chunks(Txn& txn, Ino src, Ino to, const std::vector<ChunkIndex>& chunks) {
+Result<void> Cloner::copy_chunks(Txn& txn, const Source& source, const std::vector<ChunkIndex>& chunks,
+                                 References& refs) {
   std::vector<Want> wants;
-  for (ChunkIndex index : chunks) wants.push_back({Key::chunk(src, index)});
+  for (ChunkIndex index : chunks) wants.push_back({Key::chunk(source.ino, index)});
   ZEST_TRY(txn.want(wants));
-  std::map<SliceRefKey, int64_t> refs;
   for (ChunkIndex index : chunks) {
-    ZEST_ASSIGN(std::string records, txn.chunk(src, index));
+    ZEST_ASSIGN(std::string records, txn.chunk(source.ino, index));
     if (records.empty()) continue;
     ZEST_ASSIGN(const auto slices, decode_slices(records));
     for (const auto& slice : slices)
       if (raw(slice.id) != 0) refs[{slice.id, slice.size}]++;
-    txn.append(to, index, std::move(records));
+    txn.append(source.to, index, std::move(records));
   }
-  for (const auto& [slice, count] : refs) txn.add(Key::slice_ref(slice.id, slice.size), count);
   return {};
 }
 
-Result<Node> Cloner::write_node(Txn& txn, Ino src, const Attr& from, Ino to, Ino parent, const std::string& name,
-                                Place place) {
+Result<Node> Cloner::write_node(Txn& txn, const Source& source, const Attr& from, Ino parent, Place place) {
+  const auto& [src, to, name] = std::tie(source.ino, source.to, source.name);
   const Time now = state_.clock.now();
   std::optional<Attr> parent_attr;
   if (place != Place::kInside) {
@@ -128,58 +156,94 @@ Result<Node> Cloner::write_node(Txn& txn, Ino src, const Attr& from, Ino to, Ino
     txn.put(Key::entry(parent, name), Entry{from.type, to});
   if (place == Place::kTopFile && touch_parent(state_, txn, parent, *parent_attr, now, false))
     txn.put_attr(parent, *parent_attr);
-  Ledger::add_inline(state_, txn, node.attr.space(), 1);
   return node;
 }
 
-Result<Node> Cloner::copy(Ino src, FileType type, const Attr* hint, Ino to, Ino parent, const std::string& name,
-                          Place place) {
-  std::optional<Attr> looked_at;  // when the list of chunks was taken
-  std::vector<ChunkIndex> listed;
-  if (hint && type == FileType::kFile && chunk_count(*hint) <= kDirectChunks)
-    for (ChunkIndex i = 0; i < chunk_count(*hint); i++) listed.push_back(i);
+Result<void> Cloner::copy_one(Txn& txn, Source& source, Ino parent, Place place, References& refs) {
+  ZEST_ASSIGN(const auto from, txn.attr(source.ino));
+  if (!from) return {};
+  ZEST_TRY(check_access(state_, txn, context_, *from, kMayRead));
+  std::vector<ChunkIndex> chunks;
+  if (from->is_file()) {
+    const uint64_t count = chunk_count(*from);
+    if (count <= kDirectChunks) {
+      for (ChunkIndex i = 0; i < count; i++) chunks.push_back(i);
+    } else if (source.looked_at && same_content(*source.looked_at, *from)) {
+      chunks = source.chunks;
+    } else {
+      source.again = true;
+      source.looked_at = from;
+      return {};
+    }
+  }
+  ZEST_ASSIGN(source.node, write_node(txn, source, *from, parent, place));
+  return copy_chunks(txn, source, chunks, refs);
+}
+
+Result<void> Cloner::copy_together(std::span<Source> sources, Ino parent, Place place) {
+  std::vector<Want> wants;
+  if (place != Place::kInside) wants = {{Key::inode(parent)}, {Key::entry(parent, sources[0].name)}};
+  for (const auto& source : sources) {
+    wants.insert(wants.end(), {{Key::inode(source.ino)}, {Key::xattrs(source.ino)}});
+    if (source.type == FileType::kDirectory) wants.push_back({Key::dir_stat(source.ino)});
+    if (source.type == FileType::kSymlink) wants.push_back({Key::symlink(source.ino)});
+    for (ChunkIndex index : source.chunks) wants.push_back({Key::chunk(source.ino, index)});
+  }
+  const Source* written = nullptr;
+  auto body = [&](Txn& txn) -> Result<void> {
+    const bool too_busy = sources.size() > 1 && txn.attempt() >= kBatchAttempts;
+    if (!too_busy) ZEST_TRY(txn.want(wants));
+    References refs;
+    written = nullptr;
+    int64_t bytes = 0, nodes = 0;
+    for (auto& source : sources) {
+      source.node.reset();
+      source.again = too_busy;
+      if (!too_busy) ZEST_TRY(copy_one(txn, source, parent, place, refs));
+      if (!source.node) continue;
+      written = &source;
+      bytes += source.node->attr.space();
+      nodes++;
+    }
+    for (const auto& [slice, count] : refs) txn.add(Key::slice_ref(slice.id, slice.size), count);
+    Ledger::add_inline(state_, txn, bytes, nodes);
+    return {};
+  };
+  TxnOptions options;
+  options.hot = {sources[0].ino};
+  options.settled = [&](Txn& txn) -> Result<bool> {
+    ZEST_ASSIGN(auto attr, txn.attr(written->to));
+    return attr.has_value();
+  };
+  ZEST_TRY(run(*state_.engine, state_.clock, options, body));
+  for (const auto& source : sources)
+    if (source.node) account(*source.node);
+  return {};
+}
+
+Result<void> Cloner::copy(Source& source, Ino parent, Place place) {
   for (int attempt = 0; attempt < kChangeAttempts; attempt++) {
     if (context_.is_cancelled()) return fail(EINTR);
-    Node node;
-    bool look_again = false;
-    ZEST_TRY(state_.run({src}, [&](Txn& txn) -> Result<void> {
-      look_again = false;
-      std::vector<Want> wants{{Key::inode(src)}, {Key::xattrs(src)}};
-      if (type == FileType::kDirectory) wants.push_back({Key::dir_stat(src)});
-      if (type == FileType::kSymlink) wants.push_back({Key::symlink(src)});
-      if (place != Place::kInside) wants.insert(wants.end(), {{Key::inode(parent)}, {Key::entry(parent, name)}});
-      for (ChunkIndex index : listed) wants.push_back({Key::chunk(src, index)});
-      ZEST_TRY(txn.want(wants));
-      ZEST_ASSIGN(const auto from, txn.attr(src));
-      if (!from) return fail(ENOENT);
-      ZEST_TRY(check_access(state_, txn, context_, *from, kMayRead));
-      std::vector<ChunkIndex> chunks;
-      if (from->is_file()) {
-        const uint64_t count = chunk_count(*from);
-        if (count <= kDirectChunks) {
-          for (ChunkIndex i = 0; i < count; i++) chunks.push_back(i);
-        } else if (looked_at && same_content(*looked_at, *from)) {
-          chunks = listed;
-        } else {
-          look_again = true;
-          looked_at = from;
-          return {};
-        }
-      }
-      ZEST_ASSIGN(node, write_node(txn, src, *from, to, parent, name, place));
-      return copy_chunks(txn, src, to, chunks);
-    }));
-    if (!look_again) {
-      account(node);
-      return node;
+    if (source.looked_at) {
+      source.chunks.clear();
+      ZEST_TRY(state_.engine->scan(Table::kChunks, raw(source.ino), [&](const Key& key, const Value&) {
+        if (key.a == raw(source.ino) && key.b < chunk_count(*source.looked_at))
+          source.chunks.push_back(static_cast<ChunkIndex>(key.b));
+        return true;
+      }));
     }
-    listed.clear();
-    ZEST_TRY(state_.engine->scan(Table::kChunks, raw(src), [&](const Key& key, const Value&) {
-      if (key.a == raw(src) && key.b < chunk_count(*looked_at)) listed.push_back(static_cast<ChunkIndex>(key.b));
-      return true;
-    }));
+    ZEST_TRY(copy_together({&source, 1}, parent, place));
+    if (!source.again) return {};
   }
-  return fail(EBUSY, fmt::format("inode {} changes all the time", raw(src)));
+  return fail(EBUSY, fmt::format("inode {} changes all the time", raw(source.ino)));
+}
+
+Result<void> Cloner::copy_batch(std::span<Source> sources, Ino parent) {
+  if (context_.is_cancelled()) return fail(EINTR);
+  ZEST_TRY(copy_together(sources, parent, Place::kInside));
+  for (auto& source : sources)
+    if (source.again) ZEST_TRY(copy(source, parent, Place::kInside));
+  return {};
 }
 
 void Cloner::account(const Node& node) {
@@ -192,25 +256,30 @@ void Cloner::account(const Node& node) {
 
 Result<void> Cloner::page(const WalkDirPtr& dir, std::vector<DirEntry>& entries, std::vector<WalkDirPtr>& descend) {
   auto& target = *static_cast<CloneDir*>(dir->data.get());
+  std::vector<Source> sources;
   for (auto& entry : entries) {
     ZEST_ASSIGN(const uint64_t id, state_.inodes.next());
-    auto node = copy(entry.entry.ino, entry.entry.type, entry.attr ? &*entry.attr : nullptr, Ino{id}, target.ino,
-                     entry.name, Place::kInside);
-    // What vanished meanwhile is not part of the clone.
-    if (!node && node.error().code == ENOENT) continue;
-    ZEST_TRY(node);
-    {
-      std::lock_guard lock(target.mutex);
-      target.counted += DirStat{static_cast<int64_t>(node->attr.data_length()), node->attr.space(), 1};
-      if (node->attr.is_dir()) target.subdirs++;
-    }
-    if (!node->attr.is_dir()) continue;
-    auto child = std::make_shared<WalkDir>(dir, entry.entry.ino, std::move(entry.name));
+    sources.emplace_back(entry.entry.ino, entry.entry.type, entry.attr ? &*entry.attr : nullptr, Ino{id},
+                         std::move(entry.name));
+  }
+  for (size_t from = 0, to = 0; from < sources.size(); from = to) {
+    size_t chunks = 0;
+    while (to < sources.size() && to - from < kBatch && chunks < kBatchChunks) chunks += sources[to++].chunks.size();
+    ZEST_TRY(copy_batch(std::span(sources).subspan(from, to - from), target.ino));
+  }
+  std::lock_guard lock(target.mutex);
+  for (auto& source : sources) {
+    if (!source.node) continue;  // what vanished meanwhile is not part of the clone
+    const Attr& attr = source.node->attr;
+    target.counted += DirStat{static_cast<int64_t>(attr.data_length()), attr.space(), 1};
+    if (!attr.is_dir()) continue;
+    target.subdirs++;
+    auto child = std::make_shared<WalkDir>(dir, source.ino, std::move(source.name));
     child->with_attr = true;
     auto data = std::make_shared<CloneDir>();
-    data->ino = Ino{id};
-    data->attr = node->attr;
-    data->stat = node->stat;
+    data->ino = source.to;
+    data->attr = attr;
+    data->stat = source.node->stat;
     child->data = std::move(data);
     descend.push_back(std::move(child));
   }
@@ -282,11 +351,13 @@ Result<Attr> check_clone(State& state, const Context& context, Ino src, Ino pare
 Result<void> build_directory(Meta& meta, Cloner& cloner, const Context& context, const Attr& attr, Ino src, Ino to,
                              Ino parent, const std::string& name, int threads) {
   State& state = meta.state();
-  ZEST_ASSIGN(const Node node, cloner.copy(src, attr.type, &attr, to, parent, name, Place::kTopDirectory));
+  Source source(src, attr.type, &attr, to, name);
+  ZEST_TRY(cloner.copy(source, parent, Place::kTopDirectory));
+  if (!source.node) return fail(ENOENT);
   auto data = std::make_shared<CloneDir>();
   data->ino = to;
-  data->attr = node.attr;
-  data->stat = node.stat;
+  data->attr = source.node->attr;
+  data->stat = source.node->stat;
   auto top = std::make_shared<WalkDir>(nullptr, src, name);
   top->with_attr = true;
   top->data = std::move(data);
@@ -327,8 +398,11 @@ Result<void> Meta::clone(const Context& context, Ino src, Ino dst_parent, std::s
     state.ledger.remember_parent(Ino{id}, parent);
     state.ledger.dir(state, parent, DirStat{0, 4096, 1});
   } else {
-    ZEST_ASSIGN(const Node node, cloner.copy(src, attr.type, &attr, Ino{id}, parent, name, Place::kTopFile));
-    state.ledger.dir(state, parent, DirStat{static_cast<int64_t>(node.attr.data_length()), node.attr.space(), 1});
+    Source source(src, attr.type, &attr, Ino{id}, name);
+    ZEST_TRY(cloner.copy(source, parent, Place::kTopFile));
+    if (!source.node) return fail(ENOENT);
+    const Attr& made = source.node->attr;
+    state.ledger.dir(state, parent, DirStat{static_cast<int64_t>(made.data_length()), made.space(), 1});
   }
   state.ledger.quota(state, parent, cloner.space, cloner.inodes);
   return {};
