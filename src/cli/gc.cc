@@ -5,14 +5,17 @@
 #include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "base/log.h"
 #include "base/threads.h"
+#include "cli/checkpoint.h"
 #include "cli/command.h"
 #include "cli/open.h"
 #include "cli/slices.h"
 #include "cli/terminal.h"
 #include "data/data.h"
+#include "dump/escape.h"
 #include "meta/bulk/clean.h"
 
 namespace zest::cli {
@@ -25,13 +28,15 @@ struct Tally {
 
 struct GcCommand {
   std::vector<std::string> args;
-  bool compact = false, remove = false;
+  bool compact = false, remove = false, json = false;
+  Checkpoint::Options checkpointing;
   int threads = 10;
 
   int run();
   Result<void> expire(meta::Meta& meta, int64_t now);
   Result<void> compact_all(meta::Meta& meta);
-  Result<void> sweep(meta::Meta& meta, object::Storage& store, int64_t now);
+  Result<void> sweep(meta::Meta& meta, object::Storage& store, Checkpoint& checkpoint, int64_t now);
+  void report(uint64_t scanned);
   Result<void> count_waiting(meta::Meta& meta);
   Result<void> judge(SliceStream& slices, BlockSort& blocks, uint32_t block_size, int64_t youngest, BlockSort& leaks);
   Result<void> delete_leaks(meta::Meta& meta, object::Storage& store, BlockSort& leaks);
@@ -147,7 +152,31 @@ Result<void> GcCommand::count_waiting(meta::Meta& meta) {
   }
 }
 
-Result<void> GcCommand::sweep(meta::Meta& meta, object::Storage& store, int64_t now) {
+void GcCommand::report(uint64_t scanned) {
+  auto& c = counts;
+  log_info(fmt::format(
+      "scanned {} objects, {} valid, {} pending delete ({} bytes), {} compacted ({} bytes), {} leaked ({} bytes), "
+      "{} delslices ({} bytes), {} delfiles ({} bytes), {} skipped ({} bytes)",
+      scanned, c.valid.count, c.pending.count, c.pending.bytes, c.compacted.count, c.compacted.bytes, c.leaked.count,
+      c.leaked.bytes, c.delayed.count, c.delayed.bytes, c.delfiles.count, c.delfiles.bytes, c.skipped.count,
+      c.skipped.bytes));
+  if (c.leaked.count && !remove) log_info("Please add `--delete` to clean leaked objects");
+  if (!json) return;
+  nlohmann::ordered_json out{{"scannedBlocks", scanned}};
+  for (auto& [name, tally] : {std::pair{"used", &c.used},
+                              {"valid", &c.valid},
+                              {"pending", &c.pending},
+                              {"compacted", &c.compacted},
+                              {"leaked", &c.leaked},
+                              {"skipped", &c.skipped},
+                              {"delslices", &c.delayed},
+                              {"delfiles", &c.delfiles}})
+    out[name] = {{"count", tally->count}, {"bytes", tally->bytes}};
+  out["deleted"] = remove;
+  fmt::print("{}\n", out.dump(2));
+}
+
+Result<void> GcCommand::sweep(meta::Meta& meta, object::Storage& store, Checkpoint& checkpoint, int64_t now) {
   const char* setting = getenv("JFS_GC_SKIPPEDTIME");
   int64_t youngest = now - (setting ? atoll(setting) : 3600);
   if (remove) {
@@ -157,25 +186,19 @@ Result<void> GcCommand::sweep(meta::Meta& meta, object::Storage& store, int64_t 
   }
   ZEST_TRY(count_waiting(meta));
   log_info(fmt::format("using {} slices ({} bytes)", counts.used.count, counts.used.bytes));
-  // The metadata first: what is listed afterwards and not in it is young, or leaked.
+  // The metadata first: what is listed afterwards and not in it is young, or leaked. What an interrupted run listed is
+  // older still, and judged by the metadata of now.
   SliceStream slices;
   BlockSort blocks, leaks;
   ZEST_TRY(slices.read(meta, cancelled));
   std::atomic<uint64_t> scanned{0}, bytes{0};
   {
     Progress progress("Scanned objects", &scanned, nullptr);
-    ZEST_TRY(read_blocks(store, meta.format(), blocks, scanned, bytes, cancelled));
+    ZEST_TRY(read_blocks(store, meta.format(), blocks, scanned, bytes, checkpoint, cancelled));
   }
   ZEST_TRY(judge(slices, blocks, meta.format().block_size(), youngest, leaks));
   if (remove) ZEST_TRY(delete_leaks(meta, store, leaks));
-  auto& c = counts;
-  log_info(fmt::format(
-      "scanned {} objects, {} valid, {} pending delete ({} bytes), {} compacted ({} bytes), {} leaked ({} bytes), "
-      "{} delslices ({} bytes), {} delfiles ({} bytes), {} skipped ({} bytes)",
-      scanned.load(), c.valid.count, c.pending.count, c.pending.bytes, c.compacted.count, c.compacted.bytes,
-      c.leaked.count, c.leaked.bytes, c.delayed.count, c.delayed.bytes, c.delfiles.count, c.delfiles.bytes,
-      c.skipped.count, c.skipped.bytes));
-  if (c.leaked.count && !remove) log_info("Please add `--delete` to clean leaked objects");
+  report(scanned);
   return {};
 }
 
@@ -198,18 +221,22 @@ int GcCommand::run() {
   if (!data) return complain("cannot open the data", data.error());
   meta.set_data_hooks(data->get());
   int64_t now = system_clock().now().sec;
+  Checkpoint checkpoint(checkpointing, meta.format().uuid, "gc", dump::escape(meta.format().bucket));
   auto result = [&]() -> Result<void> {
     if (remove) ZEST_TRY(expire(meta, now));
     if (compact && !*cancelled) ZEST_TRY(compact_all(meta));
     meta.drain_deletes();
     if (*cancelled) return fail(EINTR);
-    return sweep(meta, raw_store, now);
+    return sweep(meta, raw_store, checkpoint, now);
   }();
   meta.drain_deletes();
   meta.set_data_hooks(nullptr);
   auto closed = (*data)->close();
-  if (*cancelled) return complain("interrupted; what was done is done, run it again to go on");
-  if (!result) return complain("gc", result.error());
+  if (!result) {
+    checkpoint.keep();
+    return complain("gc", result.error());
+  }
+  checkpoint.finish();
   return closed ? 0 : complain("gc", closed.error());
 }
 
@@ -221,6 +248,8 @@ Runner setup_gc(CLI::App& app) {
   app.add_flag("--compact", command->compact, "compact all chunks of several slices first");
   app.add_flag("--delete", command->remove, "delete leaked objects, expired trash and what waits for deletion");
   app.add_option("--threads,-p", command->threads, "threads that delete or compact");
+  app.add_flag("--json", command->json, "print the counts as JSON");
+  Checkpoint::add_options(app, command->checkpointing);
   return [command] { return command->run(); };
 }
 

@@ -1,6 +1,10 @@
 #include "cli/slices.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cinttypes>
+#include <cstdio>
 
 #include "base/log.h"
 
@@ -34,11 +38,47 @@ Result<std::optional<KnownSlice>> SliceStream::find(uint64_t id) {
   return current_ && current_->id == id ? current_ : std::nullopt;
 }
 
+namespace {
+
+constexpr char kListed[] = "listed";  // all of them
+
+std::string line_of(const KnownBlock& block) {
+  return fmt::format("block {} {} {} {}", block.slice, block.index, block.bytes, block.mtime_sec);
+}
+
+bool parse_line(const std::string& line, KnownBlock& block) {
+  int end = 0;
+  return sscanf(line.c_str(), "block %" SCNu64 " %" SCNu32 " %" SCNu32 " %" SCNd64 "%n", &block.slice, &block.index,
+                &block.bytes, &block.mtime_sec, &end) == 4 &&
+         static_cast<size_t>(end) == line.size();
+}
+
+}  // namespace
+
 Result<void> read_blocks(object::Storage& store, const Format& format, BlockSort& blocks, std::atomic<uint64_t>& listed,
-                         std::atomic<uint64_t>& listed_bytes, const std::atomic<bool>* cancelled) {
+                         std::atomic<uint64_t>& listed_bytes, Checkpoint& checkpoint,
+                         const std::atomic<bool>* cancelled) {
   Result<void> added;
+  auto add = [&](const KnownBlock& block) {
+    listed++, listed_bytes += block.bytes;
+    added = blocks.add(block);
+    return added.has_value() && !*cancelled;
+  };
+  bool complete = false;
+  std::string after;  // the key listed last
+  checkpoint.begin([&](std::string_view line) {
+    if (line == kListed) return complete = true;
+    KnownBlock block;
+    if (complete || !added || !parse_line(std::string(line), block)) return false;
+    after = block_key(format, SliceId{block.slice}, block.index, block.bytes);
+    add(block);
+    return true;
+  });
+  ZEST_TRY(added);
+  if (listed > 0) log_info(fmt::format("going on behind {} blocks that were listed before", listed.load()));
+  if (complete) return {};
   uint64_t strange = 0;
-  ZEST_TRY(object::list_all(store, "chunks/", [&](const object::ObjectInfo& object) {
+  auto each = [&](const object::ObjectInfo& object) {
     SliceId id;
     uint32_t index, bytes;
     if (object.is_dir || !parse_block_key(object.key, id, index, bytes)) return !*cancelled;
@@ -46,12 +86,15 @@ Result<void> read_blocks(object::Storage& store, const Format& format, BlockSort
       if (strange++ == 0) log_warning("left alone: " + object.key + " is not where a block of that name belongs");
       return !*cancelled;
     }
-    listed++, listed_bytes += bytes;
-    added = blocks.add({raw(id), index, bytes, object.mtime.sec});
-    return added.has_value() && !*cancelled;
-  }));
+    const KnownBlock block{raw(id), index, bytes, object.mtime.sec};
+    checkpoint.add(line_of(block));
+    return add(block);
+  };
+  ZEST_TRY(object::list_all(store, "chunks/", each, after));
   ZEST_TRY(added);
-  return *cancelled ? Result<void>(fail(EINTR)) : Result<void>();
+  if (*cancelled) return fail(EINTR);
+  checkpoint.add(kListed);
+  return {};
 }
 
 uint32_t block_bytes(uint32_t block_size, uint32_t size, uint32_t index) {

@@ -8,6 +8,7 @@
 
 #include "base/external_sort.h"
 #include "base/result.h"
+#include "cli/checkpoint.h"
 #include "meta/api.h"
 #include "object/storage.h"
 
@@ -47,9 +48,10 @@ struct KnownBlock {
 using BlockSort = ExternalSort<KnownBlock>;
 
 // Lists the volume's blocks into `blocks`; counts them and their bytes while it does. Objects of other names are left
-// alone: nothing reads them.
+// alone: nothing reads them. What the checkpoint says was listed is not listed again.
 Result<void> read_blocks(object::Storage& store, const Format& format, BlockSort& blocks, std::atomic<uint64_t>& listed,
-                         std::atomic<uint64_t>& listed_bytes, const std::atomic<bool>* cancelled);
+                         std::atomic<uint64_t>& listed_bytes, Checkpoint& checkpoint,
+                         const std::atomic<bool>* cancelled);
 
 // Bytes of block `index` of a slice of `size` bytes; 0: there is no such block.
 uint32_t block_bytes(uint32_t block_size, uint32_t size, uint32_t index);

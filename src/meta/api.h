@@ -150,11 +150,22 @@ class DirStream {
   virtual Result<std::vector<DirEntry>> next(size_t limit) = 0;
 };
 
+// What fsck found.
+struct Problem {
+  std::string path, what;
+  bool repaired = false;
+};
+
 struct CheckOptions {
   bool repair = false, recursive = false;
   bool sync_stats = false;                    // compare statistics with a count, too
   uint16_t dir_mode = 0755;                   // of directories made anew
   std::atomic<uint64_t>* progress = nullptr;  // counts directories
+  // For a check that goes on where another one stopped; called by several threads. skip: this directory and all below
+  // it were checked. done: now they are, and everything found there was told.
+  std::function<bool(Ino)> skip;
+  std::function<void(Ino)> done;
+  std::function<void(const Problem&)> found;
 };
 
 struct State;         // meta/state.h
@@ -298,10 +309,6 @@ class Meta {
                            std::atomic<uint64_t>* removed);
   Result<void> clone(const Context&, Ino src, Ino dst_parent, std::string_view name, bool preserve, uint16_t umask,
                      int threads, std::atomic<uint64_t>* done, std::atomic<uint64_t>* total);
-  struct Problem {
-    std::string path, what;
-    bool repaired = false;
-  };
   // fsck of directories below `path` (section 10.6); of "/" recursively also what no directory holds: inodes without a
   // name, and the volume's counters.
   Result<std::vector<Problem>> check(const Context&, const std::string& path, const CheckOptions& options);

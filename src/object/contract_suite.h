@@ -128,6 +128,9 @@ TEST_P(StorageContract, ListAll) {
   if (GetParam().plain_sizes) {
     EXPECT_EQ(sizes, 24u * 25 / 2);
   }
+  found.clear();
+  ASSERT_TRUE(list_all(store(), "all/", collect, expected[9]));
+  EXPECT_EQ(found, std::vector(expected.begin() + 10, expected.end()));
   int seen = 0;
   ASSERT_TRUE(list_all(store(), "all/", [&](const ObjectInfo&) { return ++seen < 3; }));
   EXPECT_EQ(seen, 3);

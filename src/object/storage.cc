@@ -31,10 +31,11 @@ Result<void> Storage::finish_multipart(const std::string&, const std::string&, s
 }
 Result<void> Storage::abort_multipart(const std::string&, const std::string&) { return fail(ENOTSUP); }
 
-Result<void> list_all(Storage& storage, const std::string& prefix, const std::function<bool(const ObjectInfo&)>& each) {
-  std::string token, last;
+Result<void> list_all(Storage& storage, const std::string& prefix, const std::function<bool(const ObjectInfo&)>& each,
+                      const std::string& after) {
+  std::string token, last = after;
   do {
-    ZEST_ASSIGN(ListPage page, storage.list(prefix, {}, token, 1000));
+    ZEST_ASSIGN(ListPage page, storage.list(prefix, after, token, 1000));
     for (const auto& object : page.objects) {
       // A listing that runs backwards would make gc and destroy miss objects, or never end.
       if (!last.empty() && object.key <= last)

@@ -87,8 +87,10 @@ class Storage {
   virtual Result<void> abort_multipart(const std::string& key, const std::string& upload);
 };
 
-// Calls `each` for every object below the prefix, in order, page by page; stops when it gives false.
-Result<void> list_all(Storage&, const std::string& prefix, const std::function<bool(const ObjectInfo&)>& each);
+// Calls `each` for every object below the prefix whose key is greater than `after`, in order, page by page; stops when
+// it gives false.
+Result<void> list_all(Storage&, const std::string& prefix, const std::function<bool(const ObjectInfo&)>& each,
+                      const std::string& after = {});
 
 // Removes the empty folders that file-like stores keep below `prefix` (empty, or ending '/'), and the prefix's own.
 Result<void> remove_folders(Storage&, const std::string& prefix);

@@ -56,6 +56,7 @@ SPEC = {
     "compact": "--threads,-p=10",
 }
 OURS = {
+    "gc": "--json --resume --state-dir", "fsck": "--json --resume --state-dir",
     "quota": "--json", "tier": "--json", "info": "--json", "summary": "--json", "bench": "--json", "objbench": "--json", "mdtest": "--json",
     "mount": "--max-fuse-io=1M",  # the reference's default of 128K halves the speed of large reads
     "top": "--interval=2 --count,-c=0 --rows,-n=10 --json", "why": "--read-size=64M --json", "completion": "", "man": "",

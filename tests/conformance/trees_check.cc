@@ -10,12 +10,12 @@ using meta::Txn;
 
 class Checks : public Trees {
  protected:
-  std::vector<Meta::Problem> check(const std::string& path, bool repair, bool recursive = true, bool sync = true) {
+  std::vector<meta::Problem> check(const std::string& path, bool repair, bool recursive = true, bool sync = true) {
     auto found = meta_->check(root_, path, {.repair = repair, .recursive = recursive, .sync_stats = sync});
     EXPECT_TRUE(found) << found.error().message();
-    return found.value_or(std::vector<Meta::Problem>{});
+    return found.value_or(std::vector<meta::Problem>{});
   }
-  void expect_one(const std::vector<Meta::Problem>& problems, const std::string& path, const std::string& part,
+  void expect_one(const std::vector<meta::Problem>& problems, const std::string& path, const std::string& part,
                   bool repaired) {
     ASSERT_EQ(1u, problems.size());
     EXPECT_EQ(path, problems[0].path);
@@ -114,7 +114,7 @@ TEST_P(Checks, inode_without_entry) {
     txn.erase(Key::entry(sub_, "lost"));
     txn.erase(Key::entry(sub_, "lostdir"));
   });
-  auto named = [](const std::vector<Meta::Problem>& problems) {
+  auto named = [](const std::vector<meta::Problem>& problems) {
     return std::count_if(problems.begin(), problems.end(),
                          [](auto& problem) { return problem.what.find("has no entry") != std::string::npos; });
   };

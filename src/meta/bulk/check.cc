@@ -58,7 +58,7 @@ class Checker : public Visitor {
       sum.stat += entry.attr ? DirStat{static_cast<int64_t>(entry.attr->data_length()), entry.attr->space(), 1}
                              : DirStat{0, 4096, 1};
       if (!is_dir && !entry.attr) ZEST_TRY(missing_inode(*dir, entry));
-      if (is_dir && options_.recursive)
+      if (is_dir && options_.recursive && !(options_.skip && options_.skip(entry.entry.ino)))
         descend.push_back(std::make_shared<WalkDir>(dir, entry.entry.ino, std::move(entry.name)));
     }
     Tally& tally = *static_cast<Tally*>(dir->data.get());
@@ -69,7 +69,22 @@ class Checker : public Visitor {
   }
 
   Result<bool> leave(const WalkDirPtr& dir) override {
-    if (is_trash(dir->ino)) return false;  // their link counts and statistics are kept loosely, by design
+    if (!is_trash(dir->ino)) ZEST_TRY(check_dir(dir));  // the trash's are kept loosely, by design
+    if (options_.done) options_.done(dir->ino);
+    return false;
+  }
+
+  // Told, and kept for the end.
+  void report(Problem problem) {
+    if (options_.found) options_.found(problem);
+    std::lock_guard lock(mutex_);
+    problems.push_back(std::move(problem));
+  }
+
+  std::vector<Problem> problems;
+
+ private:
+  Result<void> check_dir(const WalkDirPtr& dir) {
     const Tally& tally = *static_cast<Tally*>(dir->data.get());
     std::optional<Attr> attr;
     std::optional<DirStat> stat;
@@ -84,12 +99,9 @@ class Checker : public Visitor {
     else if (attr->nlink != tally.subdirs + 2)
       ZEST_TRY(wrong_nlink(*dir));
     if (state_.dir_stats) ZEST_TRY(check_stat(*dir, stat, tally));
-    return false;
+    return {};
   }
 
-  std::vector<Meta::Problem> problems;
-
- private:
   std::string path_of(const WalkDir& dir, const std::string* name = nullptr) const {
     std::string path = options_.top_path;
     auto append = [&](const std::string& part) {
@@ -100,11 +112,6 @@ class Checker : public Visitor {
     append(dir.path());
     if (name) append(*name);
     return path;
-  }
-
-  void report(std::string path, std::string what, bool repaired) {
-    std::lock_guard lock(mutex_);
-    problems.push_back({std::move(path), std::move(what), repaired});
   }
 
   Result<void> missing_attr(const WalkDir& dir, uint32_t subdirs) {
@@ -126,7 +133,7 @@ class Checker : public Visitor {
         return {};
       }));
     }
-    report(path_of(dir), what, options_.repair);
+    report({path_of(dir), what, options_.repair});
     return {};
   }
 
@@ -162,8 +169,8 @@ class Checker : public Visitor {
     }));
     if (!still) return {};  // removed meanwhile
     const char* done = !options_.repair ? "" : made ? ": made anew from its content" : ": the entry is removed";
-    report(path_of(dir, &entry.name), fmt::format("the entry's inode {} is missing{}", raw(ino), done),
-           options_.repair);
+    report(
+        {path_of(dir, &entry.name), fmt::format("the entry's inode {} is missing{}", raw(ino), done), options_.repair});
     return {};
   }
 
@@ -195,9 +202,9 @@ class Checker : public Visitor {
         return {};
       }));
       if (!same) continue;
-      report(path_of(dir),
-             fmt::format("nlink of directory {} should be {}, but is {}", raw(dir.ino), subdirs + 2, before->nlink),
-             options_.repair);
+      report({path_of(dir),
+              fmt::format("nlink of directory {} should be {}, but is {}", raw(dir.ino), subdirs + 2, before->nlink),
+              options_.repair});
       return {};
     }
     return {};  // too busy to tell
@@ -230,7 +237,7 @@ class Checker : public Visitor {
       return {};
     }
     if (options_.repair) ZEST_TRY(state_.ledger.recount_dir(state_, dir.ino, true));
-    report(path_of(dir), std::move(what), options_.repair);
+    report({path_of(dir), std::move(what), options_.repair});
     return {};
   }
 
@@ -255,8 +262,7 @@ std::string tidy(const std::string& path) {
 
 }  // namespace
 
-Result<std::vector<Meta::Problem>> Meta::check(const Context& context, const std::string& path,
-                                               const CheckOptions& wanted) {
+Result<std::vector<Problem>> Meta::check(const Context& context, const std::string& path, const CheckOptions& wanted) {
   State& state = *state_;
   if (wanted.repair) ZEST_TRY(state.writable());
   Checker::Options options{wanted, tidy(path), kRootIno};
@@ -276,14 +282,15 @@ Result<std::vector<Meta::Problem>> Meta::check(const Context& context, const std
   walking.cancelled = context.cancelled;
   ZEST_TRY(walk(*state.engine, walking, std::make_shared<WalkDir>(nullptr, ino, ""), checker));
   if (!whole) return std::move(checker.problems);
-  ZEST_TRY(check_orphans(*this, context, wanted.repair, checker.problems));
+  std::vector<Problem> orphans;
+  ZEST_TRY(check_orphans(*this, context, wanted.repair, orphans));
+  for (auto& orphan : orphans) checker.report(std::move(orphan));
   ZEST_ASSIGN(const Counted counted, recount(wanted.repair, nullptr));
   if (counted.used_space != counted.stored_space || counted.total_inodes != counted.stored_inodes)
-    checker.problems.push_back(
-        {"/",
-         fmt::format("the volume's counters say {} bytes and {} inodes, there are {} and {}", counted.stored_space,
-                     counted.stored_inodes, counted.used_space, counted.total_inodes),
-         wanted.repair});
+    checker.report({"/",
+                    fmt::format("the volume's counters say {} bytes and {} inodes, there are {} and {}",
+                                counted.stored_space, counted.stored_inodes, counted.used_space, counted.total_inodes),
+                    wanted.repair});
   return std::move(checker.problems);
 }
 

@@ -42,7 +42,7 @@ Result<void> gather_all(Engine& engine, const Context& context, Inodes& inodes, 
 
 class Finder {
  public:
-  Finder(Meta& meta, const Context& context, bool repair, std::vector<Meta::Problem>& problems)
+  Finder(Meta& meta, const Context& context, bool repair, std::vector<Problem>& problems)
       : meta_(meta), state_(meta.state()), context_(context), repair_(repair), problems_(problems) {}
 
   Result<void> run() {
@@ -122,13 +122,13 @@ class Finder {
   State& state_;
   const Context& context_;
   const bool repair_;
-  std::vector<Meta::Problem>& problems_;
+  std::vector<Problem>& problems_;
   Ino lost_found_{0};
 };
 
 }  // namespace
 
-Result<void> check_orphans(Meta& meta, const Context& context, bool repair, std::vector<Meta::Problem>& problems) {
+Result<void> check_orphans(Meta& meta, const Context& context, bool repair, std::vector<Problem>& problems) {
   return Finder(meta, context, repair, problems).run();
 }
 

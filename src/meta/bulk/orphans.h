@@ -10,6 +10,6 @@ namespace zest::meta {
 
 // Adds a problem for each of them; repair gives them a name in /lost+found, their inode number. In bounded memory, and
 // safe while others work on the volume. EINTR when cancelled.
-Result<void> check_orphans(Meta&, const Context&, bool repair, std::vector<Meta::Problem>& problems);
+Result<void> check_orphans(Meta&, const Context&, bool repair, std::vector<Problem>& problems);
 
 }  // namespace zest::meta
