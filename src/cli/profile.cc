@@ -10,6 +10,7 @@
 #include <fstream>
 #include <iostream>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "base/log.h"
@@ -24,12 +25,14 @@ struct ProfileCommand {
   std::vector<std::string> args;
   std::vector<std::string> uids, gids, pids;
   double interval = 2;
+  bool json = false;
 
   int run();
   int live(const std::string& mount);
   int replay(const std::string& file);
   void take(const std::string& text);
   void print(double seconds, const std::string& state, double at);
+  void print_json(double seconds, double at) const;
   bool wanted(const AccessRecord& record) const;
 
   struct Sum {
@@ -59,7 +62,18 @@ void ProfileCommand::take(const std::string& text) {
   sum.micros += record->seconds * 1e6;
 }
 
+void ProfileCommand::print_json(double seconds, double at) const {
+  nlohmann::ordered_json out{{"time", at}, {"seconds", seconds}, {"operations", nlohmann::ordered_json::object()}};
+  for (auto& [operation, sum] : sums) out["operations"][operation] = {{"count", sum.count}, {"totalUs", sum.micros}};
+  fmt::print("{}\n", out.dump());
+}
+
 void ProfileCommand::print(double seconds, const std::string& state, double at) {
+  if (json) {
+    print_json(seconds, at);
+    fflush(stdout);
+    return sums.clear();
+  }
   bool colour = colour_on(STDOUT_FILENO);
   std::vector<std::pair<std::string, Sum>> rows(sums.begin(), sums.end());
   std::sort(rows.begin(), rows.end(), [](auto& a, auto& b) { return a.second.micros > b.second.micros; });
@@ -104,7 +118,7 @@ int ProfileCommand::replay(const std::string& file) {
   std::ifstream in(file);
   if (!in) return complain("open " + file, Error{errno ? errno : ENOENT, Fault::kPlain, {}});
   const auto* cancelled = watch_interrupts();
-  bool terminal = isatty(STDIN_FILENO) && colour_on(STDOUT_FILENO);
+  bool terminal = !json && isatty(STDIN_FILENO) && colour_on(STDOUT_FILENO);
   double window = 0;
   for (std::string text; std::getline(in, text) && !*cancelled;) {
     take(text);
@@ -147,6 +161,7 @@ Runner setup_profile(CLI::App& app) {
   app.add_option("--gid,-g", command->gids, "only these groups")->delimiter(',')->allow_extra_args(false);
   app.add_option("--pid,-p", command->pids, "only these processes")->delimiter(',')->allow_extra_args(false);
   app.add_option("--interval", command->interval, "seconds between tables; 0: one table of a whole log");
+  app.add_flag("--json", command->json, "print a JSON object for each interval, one a line");
   return [command] { return command->run(); };
 }
 

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <ctime>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "base/log.h"
@@ -125,28 +126,25 @@ struct StatsCommand {
   std::vector<std::string> args;
   std::string schema = "ufmco";
   int interval = 1, verbosity = 0, count = 0;
+  bool json = false;
 
   int run();
   std::string cell(const Column& column, const MountStats& now, const MountStats& before, double seconds) const;
+  std::string json_line(const MountStats& now, const MountStats& before, double seconds) const;
   std::string row(const MountStats& now, const MountStats& before, double seconds, bool colours) const;
   void header() const;
   std::vector<Section> sections;
 };
 
-std::string StatsCommand::cell(const Column& column, const MountStats& now, const MountStats& before,
-                               double seconds) const {
+// In percent of a CPU, milliseconds of an operation, or bytes and things, a second where they are no gauge.
+double value_of(const Column& column, const MountStats& now, const MountStats& before, double seconds) {
   auto delta = [&](const std::string& name) { return now[name] - before[name]; };
   switch (column.kind) {
-    case Kind::kTime: {
-      time_t t = time(nullptr);
-      std::tm tm{};
-      localtime_r(&t, &tm);
-      return fmt::format("{:02}-{:02} {:02}:{:02}:{:02}", tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
-    }
-    case Kind::kCpu: return format_cpu(delta(column.metric) / seconds * 100);
+    case Kind::kTime: return 0;
+    case Kind::kCpu: return delta(column.metric) / seconds * 100;
     case Kind::kLatency: {
       double operations = delta(column.metric + "_total");
-      return format_latency(operations > 0 ? delta(column.metric + "_sum") / operations * 1000 : 0);
+      return operations > 0 ? delta(column.metric + "_sum") / operations * 1000 : 0;
     }
     case Kind::kPart:
     case Kind::kTrips: {
@@ -156,14 +154,48 @@ std::string StatsCommand::cell(const Column& column, const MountStats& now, cons
                     : stats.sum("fuse_ops_round_trips_", "");
       };
       double operations = delta("fuse_ops_durations_histogram_seconds_total");
-      return format_latency(operations > 0 ? (sum(now) - sum(before)) / operations : 0);
+      return operations > 0 ? (sum(now) - sum(before)) / operations : 0;
     }
     case Kind::kBytes:
-    case Kind::kCount:
-      return format_amount(column.gauge ? now[column.metric] : delta(column.metric) / seconds,
-                           column.kind == Kind::kBytes);
+    case Kind::kCount: return column.gauge ? now[column.metric] : delta(column.metric) / seconds;
+  }
+  return 0;
+}
+
+std::string StatsCommand::cell(const Column& column, const MountStats& now, const MountStats& before,
+                               double seconds) const {
+  const double value = value_of(column, now, before, seconds);
+  switch (column.kind) {
+    case Kind::kTime: {
+      time_t t = time(nullptr);
+      std::tm tm{};
+      localtime_r(&t, &tm);
+      return fmt::format("{:02}-{:02} {:02}:{:02}:{:02}", tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+    }
+    case Kind::kCpu: return format_cpu(value);
+    case Kind::kLatency:
+    case Kind::kPart:
+    case Kind::kTrips: return format_latency(value);
+    case Kind::kBytes:
+    case Kind::kCount: return format_amount(value, column.kind == Kind::kBytes);
   }
   return {};
+}
+
+// Sections by their names; a second column of one name is called after the one before it, too: "txn_lat".
+std::string StatsCommand::json_line(const MountStats& now, const MountStats& before, double seconds) const {
+  nlohmann::ordered_json out{{"time", time(nullptr)}, {"seconds", seconds}};
+  for (auto& section : sections) {
+    std::string last;
+    for (auto& column : section.columns) {
+      if (column.kind == Kind::kTime) continue;
+      auto& values = out[section.name];
+      const std::string name = values.contains(column.name) ? last + "_" + column.name : column.name;
+      values[name] = value_of(column, now, before, seconds);
+      last = column.name;
+    }
+  }
+  return out.dump();
 }
 
 // By magnitude: of amounts the unit, of times how long they are.
@@ -222,13 +254,16 @@ int StatsCommand::run() {
   interval = std::max(interval, 1);
   const auto* cancelled = watch_interrupts();
   std::optional<MountStats> last;
-  bool live = colour_on(STDOUT_FILENO);
+  bool live = !json && colour_on(STDOUT_FILENO);
   double seconds = interval;  // of the first row, whose differences are nothing
   for (int line = 0; !*cancelled && (count == 0 || line < count); line++) {
-    if (line % 30 == 0) header();
+    if (line % 30 == 0 && !json) header();
     auto now = MountStats::read(mount);
     if (!now) return complain("", now.error());
-    fmt::print("{}{}\n", live ? "\r\x1b[K" : "", row(*now, last.value_or(*now), seconds, live));
+    if (json)
+      fmt::print("{}\n", json_line(*now, last.value_or(*now), seconds));
+    else
+      fmt::print("{}{}\n", live ? "\r\x1b[K" : "", row(*now, last.value_or(*now), seconds, live));
     fflush(stdout);
     if (line + 1 == count) break;
     last = std::move(*now);
@@ -258,6 +293,7 @@ Runner setup_stats(CLI::App& app) {
   app.add_option("--interval", command->interval, "seconds between lines");
   app.add_option("--verbosity,-l", command->verbosity, "1 shows more columns");
   app.add_option("--count,-c", command->count, "lines to print; 0: until interrupted");
+  app.add_flag("--json", command->json, "print a JSON object for each interval, one a line");
   return [command] { return command->run(); };
 }
 

@@ -19,9 +19,11 @@ struct WarmupCommand {
   std::vector<std::string> args;
   std::string list;
   int threads = 50;
-  bool background = false, evict = false, check = false;
+  bool background = false, evict = false, check = false, json = false;
 
   int run();
+  void report_check() const;
+  void print_json() const;
   Result<void> send(ControlClient& control, const std::vector<std::string>& batch);
   uint64_t files = 0, slices = 0, bytes = 0, missing = 0;
   std::map<std::string, uint64_t> locations;
@@ -51,6 +53,28 @@ Result<void> WarmupCommand::send(ControlClient& control, const std::vector<std::
   if (parsed.contains("Locations") && parsed["Locations"].is_object())
     for (auto& [where, size] : parsed["Locations"].items()) locations[where] += size.get<uint64_t>();
   return {};
+}
+
+void WarmupCommand::report_check() const {
+  std::vector<std::vector<std::string>> rows{{"Location", "Size", "Percentage"}};
+  auto percent = [&](uint64_t part) {
+    return fmt::format("{:.1f}%", bytes ? 100.0 * static_cast<double>(part) / static_cast<double>(bytes) : 0);
+  };
+  for (auto& [where, size] : locations) rows.push_back({where, format_size(size), percent(size)});
+  if (rows.size() > 1 && !json) fmt::print("{}", table(rows));
+  auto cached = bytes > missing ? bytes - missing : 0;
+  log_info(fmt::format("check cache: {} files checked, {} of {} ({}) cached", files, format_size(cached),
+                       format_size(bytes), percent(cached)));
+}
+
+void WarmupCommand::print_json() const {
+  nlohmann::ordered_json out{{"files", files}, {"slices", slices}, {"bytes", bytes}};
+  if (check) {
+    out["missingBytes"] = missing;
+    out["locations"] = nlohmann::ordered_json::object();
+    for (auto& [where, size] : locations) out["locations"][where] = size;
+  }
+  fmt::print("{}\n", out.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }
 
 int WarmupCommand::run() {
@@ -99,18 +123,11 @@ int WarmupCommand::run() {
   if (background) {
     log_info(fmt::format("{} cache for {} paths in background", action, sent));
   } else if (check) {
-    std::vector<std::vector<std::string>> rows{{"Location", "Size", "Percentage"}};
-    auto percent = [&](uint64_t part) {
-      return fmt::format("{:.1f}%", bytes ? 100.0 * static_cast<double>(part) / static_cast<double>(bytes) : 0);
-    };
-    for (auto& [where, size] : locations) rows.push_back({where, format_size(size), percent(size)});
-    if (rows.size() > 1) fmt::print("{}", table(rows));
-    auto cached = bytes > missing ? bytes - missing : 0;
-    log_info(fmt::format("check cache: {} files checked, {} of {} ({}) cached", files, format_size(cached),
-                         format_size(bytes), percent(cached)));
+    report_check();
   } else {
     log_info(fmt::format("{} cache: {} files ({} bytes)", action, files, format_size(bytes)));
   }
+  if (json && !background) print_json();
   return 0;
 }
 
@@ -124,6 +141,7 @@ Runner setup_warmup(CLI::App& app) {
   app.add_flag("--background,-b", command->background, "do not wait");
   app.add_flag("--evict", command->evict, "take the files out of the cache");
   app.add_flag("--check", command->check, "tell how much of the files is cached");
+  app.add_flag("--json", command->json, "print the counts as JSON");
   return [command] { return command->run(); };
 }
 

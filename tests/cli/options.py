@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The options of every command beside the list of docs/behaviour/cli.md: names, short forms, defaults. options.py [CASE...]"""
+import json
 import os
 import re
 import sys
@@ -56,11 +57,14 @@ SPEC = {
     "compact": "--threads,-p=10",
 }
 OURS = {
+    "stats": "--json", "profile": "--json", "warmup": "--json",
     "gc": "--json --resume --state-dir", "fsck": "--json --resume --state-dir",
     "quota": "--json", "tier": "--json", "info": "--json", "summary": "--json", "bench": "--json", "objbench": "--json", "mdtest": "--json",
     "mount": "--max-fuse-io=1M",  # the reference's default of 128K halves the speed of large reads
     "top": "--interval=2 --count,-c=0 --rows,-n=10 --json", "why": "--read-size=64M --json", "completion": "", "man": "",
 }
+# Commands that print no table of results: their work shows in what they change, or what they print is JSON or a file anyway.
+NO_TABLES = """format config destroy restore dump load version status debug mount umount rmr clone compact completion man""".split()
 GROWING = {"mount", "mdtest"}  # clients have options of ours that other parts add and test
 GLOBAL = "--verbose,--debug,-v --quiet,-q --trace --log-id --no-agent --pyroscope --no-color --help,-h --version,-V"
 # Parts of their own, with their own places in the tracker.
@@ -120,6 +124,44 @@ def options_as_specified():
             wrong += [f"{command}: {name} is in no list" for name in set(found) - known]
     assert not wrong, "\n" + "\n".join(wrong)
     assert {name for name in shown(zest.zestfs("--help").stdout)} == set(GLOBAL.replace(",", " ").split())
+
+
+def json_wherever_a_table_is_printed():
+    """Every command either prints no results, or takes --json and prints nothing else then."""
+    for command in sorted(set(SPEC) | set(OURS)):
+        takes = "--json" in shown(zest.zestfs(command, "--help").stdout)
+        assert takes != (command in NO_TABLES), f"{command}: --json, or a word why not"
+    volume = zest.Volume("--trash-days", "0")
+    meta = volume.meta
+    zest.zestfs("config", meta, "--tier", "1", "--storage-class", "IA", "--yes")
+    mount = volume.mount()
+    os.makedirs(mount.path("d"))
+    open(mount.path("d/f"), "w").write("some text")
+    log = f"{volume.folder}/access.log"
+    open(log, "w").write("2026.01.01 00:00:00.000001 [uid:0,gid:0,pid:1] getattr (1): OK <0.000010>\n")
+    zest.zestfs("quota", "set", meta, "--path", "/d", "--inodes", "100")
+    runs = {"fsck": [meta], "gc": [meta], "quota": ["list", meta], "tier": ["list", meta], "info": [mount.path("d/f")],
+            "summary": [mount.path("d")], "stats": ["--count", "2", "-l", "1", "--schema", "tufmcogw", mount.point],
+            "top": ["--count", "2", "--interval", "1", mount.point], "profile": ["--interval", "0", log], "why": [mount.path("d/f")],
+            "warmup": ["--check", mount.path("d")],
+            "bench": ["--big-file-size", "1M", "--small-file-size", "1K", "--small-file-count", "2", mount.path("d")],
+            "objbench": ["--big-object-size", "1M", "--small-objects", "2", f"{volume.folder}/bench/"],
+            "mdtest": ["--dirs", "1", "--depth", "1", "--files", "2", "--cache-dir", f"{volume.folder}/cache", meta, "/mdtest"]}
+    assert set(runs) == (set(SPEC) | set(OURS)) - set(NO_TABLES)
+    for command, arguments in runs.items():
+        text = zest.zestfs(command, "--json", *arguments).stdout
+        lines = text.splitlines() if command in ("stats", "top") else [text]
+        assert lines, command
+        for line in lines:
+            assert json.loads(line), (command, text)
+    assert json.loads(zest.zestfs("status", meta).stdout)
+    stats = [json.loads(line) for line in zest.zestfs("stats", "--json", *runs["stats"]).stdout.splitlines()]
+    assert len(stats) == 2 and stats[1]["meta"].keys() == {"ops", "lat", "txn", "txn_lat", "retry"} and stats[1]["usage"]["mem"] > 1e6, stats
+    checked = json.loads(zest.zestfs("warmup", "--check", "--json", mount.path("d")).stdout)
+    assert checked["files"] == 1 and checked["bytes"] == sum(checked["locations"].values()) == 9, checked
+    profile = json.loads(zest.zestfs("profile", "--json", *runs["profile"]).stdout)
+    assert profile["operations"] == {"getattr": {"count": 1, "totalUs": 10.0}}, profile
+    mount.umount()
 
 
 def options_are_taken():
@@ -191,4 +233,4 @@ def the_manual_page():
     assert text.stderr == "", text.stderr
 
 
-zest.main([every_command, options_as_specified, options_are_taken, bash_completes, zsh_completes, the_manual_page])
+zest.main([every_command, options_as_specified, json_wherever_a_table_is_printed, options_are_taken, bash_completes, zsh_completes, the_manual_page])
