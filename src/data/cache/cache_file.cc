@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 
 #include "base/bytes.h"
 #include "object/crc32c.h"
@@ -20,6 +21,13 @@ namespace {
 constexpr uint32_t kSegment = 32 << 10;
 
 uint32_t segments(uint32_t bytes) { return (bytes + kSegment - 1) / kSegment; }
+
+// Since the machine started, as cheap as a clock can be; never 0.
+uint32_t coarse_seconds() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return static_cast<uint32_t>(now.tv_sec) + 1;
+}
 
 bool drop_os_cache() {
   static const bool drop = [] {
@@ -117,6 +125,7 @@ Result<void> CacheFile::load(uint64_t file_size) {
   if (level_ == Verify::kNone) return {};
   ByteReader in(head);
   for (uint32_t i = 0; i < segments(bytes_); i++) sums_.push_back(in.be32());
+  checked_s_ = std::vector<std::atomic<uint32_t>>(sums_.size());
   return {};
 }
 
@@ -136,8 +145,16 @@ Result<void> CacheFile::read_raw(uint32_t offset, std::span<char> into, bool at_
 }
 
 Result<void> CacheFile::check(uint32_t segment, std::string_view data) const {
-  if (object::crc32c(data) == sums_[segment]) return {};
+  if (object::crc32c(data) == sums_[segment]) {
+    checked_s_[segment].store(coarse_seconds(), std::memory_order_relaxed);
+    return {};
+  }
   return fail(EIO, fmt::format("checksum of segment {} differs", segment));
+}
+
+bool CacheFile::trusted(uint32_t segment) const {
+  auto at = checked_s_[segment].load(std::memory_order_relaxed);
+  return at != 0 && coarse_seconds() - at < kTrustedSec;
 }
 
 Result<void> CacheFile::read(uint32_t offset, std::span<char> into, bool at_hand) const {
@@ -160,7 +177,7 @@ Result<void> CacheFile::read(uint32_t offset, std::span<char> into, bool at_hand
     }
     uint32_t n = std::min(stop, end) - at;
     auto part = into.subspan(at - offset, n);
-    if (level_ == Verify::kExtend) {
+    if (level_ == Verify::kExtend && !(at_hand && trusted(segment))) {
       thread_local std::unique_ptr<char[]> bounce(new char[kSegment]);
       ZEST_TRY(read_raw(start, std::span(bounce.get(), stop - start), at_hand));
       ZEST_TRY(check(segment, std::string_view(bounce.get(), stop - start)));

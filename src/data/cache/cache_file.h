@@ -2,6 +2,7 @@
 // 12).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -37,9 +38,11 @@ class CacheFile {
 
   // EIO with "checksum" in the text when the bytes are not what was written.
   Result<void> read(uint32_t offset, std::span<char> into) const { return read(offset, into, false); }
-  // The same without waiting for the disk: EAGAIN when the page cache does not have it.
+  // The same without waiting for the disk: EAGAIN when the page cache does not have it. A segment of which a part is
+  // read is not checked again for kTrustedSec: it comes from memory, where it was when it was checked.
   Result<void> read_at_hand(uint32_t offset, std::span<char> into) const { return read(offset, into, true); }
   bool linked_twice() const { return links_ > 1; }
+  static constexpr uint32_t kTrustedSec = 10;
 
  private:
   CacheFile(int fd, uint32_t bytes, Verify level) : fd_(fd), bytes_(bytes), level_(level) {}
@@ -47,11 +50,14 @@ class CacheFile {
   Result<void> read(uint32_t offset, std::span<char> into, bool at_hand) const;
   Result<void> read_raw(uint32_t offset, std::span<char> into, bool at_hand) const;
   Result<void> check(uint32_t segment, std::string_view data) const;
+  bool trusted(uint32_t segment) const;
   const int fd_;
   const uint32_t bytes_;
   const Verify level_;
   uint64_t links_ = 1;
   std::vector<uint32_t> sums_;  // empty: none stored
+  // When each segment was found right, in seconds of coarse_seconds(); as long as sums_.
+  mutable std::vector<std::atomic<uint32_t>> checked_s_;
 };
 
 }  // namespace zest::data

@@ -103,6 +103,28 @@ TEST(CacheFile, AWrongByteIsNoticedAtEachLevelAsSpecified) {
   EXPECT_TRUE(read(Verify::kExtend, 70'000, 10));
 }
 
+// What comes from the disk is checked each time; what was found right in memory is not, for a while.
+TEST(CacheFile, ASegmentInMemoryIsCheckedOnce) {
+  Folder dir;
+  auto text = pattern(100'000, 2);
+  std::string path = dir.path + "/f", got(10, '\0'), run(40'000, '\0');
+  ASSERT_TRUE(write_cache_file(path, text, Verify::kFull, 0600, true));
+  auto open = CacheFile::open(path, 100'000, Verify::kExtend), other = CacheFile::open(path, 100'000, Verify::kExtend);
+  ASSERT_TRUE(open && other);
+  ASSERT_TRUE((*open)->read_at_hand(39'990, std::span(got)));
+  {
+    std::fstream out(path, std::ios::in | std::ios::out | std::ios::binary);
+    out.seekp(40'000);
+    out.put(static_cast<char>(~text[40'000]));
+  }
+  EXPECT_TRUE((*open)->read_at_hand(39'990, std::span(got)));
+  EXPECT_EQ(got, text.substr(39'990, 10));
+  EXPECT_FALSE((*other)->read_at_hand(39'990, std::span(got))) << "not checked yet";
+  EXPECT_FALSE((*open)->read(39'990, std::span(got))) << "perhaps from the disk";
+  EXPECT_FALSE((*open)->read_at_hand(30'000, std::span(run))) << "a whole segment";
+  EXPECT_TRUE((*open)->read_at_hand(70'000, std::span(got))) << "of segments that are right";
+}
+
 TEST(CacheFile, WrongSizesAndFooters) {
   Folder dir;
   auto write = [&](const std::string& text) { std::ofstream(dir.path + "/f", std::ios::binary) << text; };

@@ -63,6 +63,7 @@ void Listeners::stand_by(std::unique_lock<std::mutex>& lock) {
 
 void Listeners::Worker::received(bool quick, std::chrono::nanoseconds waited) {
   waited_ = waited > kAtOnce;
+  promptly_ = waited <= kSoon;
   auto now = std::chrono::steady_clock::now();
   std::lock_guard lock(all_.mutex_);
   // It may have come at any time since somebody listened.
@@ -92,6 +93,7 @@ void Listeners::Worker::about_to_wait() {
 
 bool Listeners::Worker::served() {
   set_wait_notice(nullptr);
+  soon_ = false;
   std::unique_lock lock(all_.mutex_);
   if (all_.listening_ + all_.standing_by_ - all_.called_ >= all_.idle_) {
     all_.threads_--;
@@ -100,7 +102,7 @@ bool Listeners::Worker::served() {
   if (quick_ && waited_ && all_.listening_ > 0 && all_.quick_row_ >= kQuickRow && !all_.stopped_)
     all_.stand_by(lock);
   else
-    all_.listening_++;
+    soon_ = ++all_.listening_ == 1 && quick_ && promptly_;
   return true;
 }
 

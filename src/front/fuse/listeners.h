@@ -5,6 +5,9 @@
 // decides which), a single thread listens and serves them itself; the others stand by. A request that is not quick, or
 // is about to wait after all (base/wait_notice.h), makes another one listen first. When nothing moved for a standby's
 // period it listens, too: should a wait go unnoticed, the mount stands still for that long and not for ever.
+//
+// Going to sleep and being woken costs both sides more than serving a small cached read does, so the one that listens
+// alone watches for the next request for a moment first, as long as requests come within such moments (soon()).
 #pragma once
 
 #include <chrono>
@@ -28,6 +31,7 @@ class Listeners {
   void join();                                    // until all threads have left
   bool join_for(std::chrono::milliseconds time);  // have they?
   size_t listening();
+  static constexpr auto kSoon = std::chrono::microseconds(50);
 
   // One thread's part. Calls in turn: received(), served(), received(), ...
   class Worker : public WaitNotice {
@@ -37,12 +41,14 @@ class Listeners {
     void received(bool quick, std::chrono::nanoseconds waited);
     // It was answered. True: listen again; false: the thread is not needed any more, and counts as gone.
     bool served();
+    // After served(): the next request probably comes within kSoon, and to nobody else.
+    bool soon() const { return soon_; }
     void left();  // instead of received(): there are no more requests
     void about_to_wait() override;
 
    private:
     Listeners& all_;
-    bool quick_ = false, waited_ = false;
+    bool quick_ = false, waited_ = false, promptly_ = false, soon_ = false;
   };
 
  private:

@@ -155,6 +155,42 @@ TEST(Listeners, RequestsThatTakeLongAreServedAtOnceUpToTheLimit) {
   EXPECT_EQ(threads.size(), 5u);
 }
 
+TEST(Listeners, OnlyOneThatListensAloneAndIsAskedPromptlyExpectsTheNextRequestSoon) {
+  const std::chrono::nanoseconds late = Listeners::kSoon + std::chrono::nanoseconds(1), prompt = Listeners::kSoon;
+  Listeners listeners(16, 4, [] {});
+  Listeners::Worker first(listeners), second(listeners);
+  listeners.start();
+  first.received(false, prompt);  // the second one listens, too
+  first.served();
+  EXPECT_FALSE(first.soon());
+  first.received(true, prompt);
+  first.served();
+  EXPECT_FALSE(first.soon()) << "it may be the second one's";
+  bool expected = false;
+  for (int i = 0; i < 1000 && !expected; i++) {
+    std::thread standby(
+        [&] {  // after a row of quick requests the first leaves the listening to the second, for a while
+          for (int k = 0; k < 8; k++) {
+            first.received(true, prompt);
+            first.served();
+          }
+        });
+    for (int k = 0; k < 10 && !expected; k++) {
+      second.received(true, prompt);
+      second.served();
+      expected = second.soon();
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    for (auto waited : {late, prompt}) {
+      second.received(waited == late, waited);
+      second.served();
+      EXPECT_FALSE(second.soon()) << "it came late, or was not a quick one";
+    }
+    standby.join();
+  }
+  EXPECT_TRUE(expected);
+}
+
 TEST(Listeners, WhenItIsQuietMoreThanOneListens) {
   Served served;
   for (int i = 0; i < 200; i++) served.ask();

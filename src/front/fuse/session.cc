@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fuse3/fuse_lowlevel.h>
 #include <linux/fuse.h>
+#include <poll.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -86,6 +87,14 @@ bool is_quick(const fuse_buf& buf) {
   if (header.opcode != FUSE_READ || buf.size < sizeof(header) + sizeof(read)) return false;
   std::memcpy(&read, static_cast<char*>(buf.mem) + sizeof(header), sizeof(read));
   return read.size <= kQuickBytes;
+}
+
+// Until a request is there, or for a moment.
+void watch(int device) {
+  auto end = std::chrono::steady_clock::now() + Listeners::kSoon;
+  pollfd request{device, POLLIN, 0};
+  while (poll(&request, 1, 0) == 0 && std::chrono::steady_clock::now() < end) {
+  }
 }
 
 int run_program(const std::vector<std::string>& argv) {
@@ -260,8 +269,10 @@ void Session::work() {
   fuse_buf buf{};
   auto* slot = table_.take(fs::Record::kRequest);
   bool needed = true;
+  const bool watches = std::thread::hardware_concurrency() > 1;  // with one CPU it would keep the others from asking
   while (needed && !draining_ && !fuse_session_exited(session_)) {
     auto asked = std::chrono::steady_clock::now();
+    if (watches && worker.soon()) watch(device());
     int got = fuse_session_receive_buf(session_, &buf);
     if (got == -EINTR || got == -EAGAIN) continue;
     if (got <= 0) {
