@@ -91,6 +91,12 @@ std::vector<uint32_t> groups_of_process(uint32_t pid) {
   return groups;
 }
 
+Context with_groups(const Context& context) {
+  Context all = context;
+  if (all.uid != 0 && !all.check_permission) all.gids = groups_of_process(all.pid);
+  return all;
+}
+
 std::string run_control(FileSystem& fs, const Context& context, uint32_t op, std::string_view body,
                         JobProgress& progress) {
   ByteReader in(body);
@@ -193,6 +199,7 @@ void ControlHandle::start(const Context& caller) {
   if (job_.joinable()) job_.join();  // it has ended: running_ is false
   Context context = caller;
   context.check_permission = true;
+  context.keeps_inodes = false;
   if (context.gids.empty()) context.gids = groups_of_process(caller.pid);
   context.gids.push_back(caller.gid);
   context.cancelled = &cancelled_;

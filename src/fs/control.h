@@ -38,6 +38,9 @@ Result<void> walk_files(FileSystem& fs, const Context& context, Ino ino,
 
 // Groups of a process besides its first, from /proc; empty when it is gone.
 std::vector<uint32_t> groups_of_process(uint32_t pid);
+// Whether set-group-id stays depends on all groups of the caller, and a kernel that checks permissions itself names
+// one.
+Context with_groups(const Context& context);
 
 class ControlHandle : public VirtualHandle {
  public:

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "fs/changes.h"
+#include "fs/control.h"
 #include "fs/handles.h"
 #include "fs/links.h"
 #include "fs/op.h"
@@ -144,7 +145,7 @@ Result<Attr> FileSystem::read_raw_attr(const Context& context, Ino ino, OpenInod
 }
 
 void FileSystem::correct_links(Ino ino, Attr& attr, const OpenInode* open) {
-  links_->correct(ino, attr, open && open->named);
+  links_->correct(ino, attr, (open && open->named) || meta_.is_removed(ino));
 }
 
 void FileSystem::correct(Ino ino, Attr& attr) {
@@ -209,7 +210,8 @@ Result<Attr> FileSystem::do_setattr(const Context& context, Ino ino, std::option
     if (!result || set == 0) return result;
   }
   if (set == 0) return read_attr(context, ino);
-  result = meta_.setattr(context, ino, set, change.values);
+  const bool owner = set & (meta::kSetUid | meta::kSetGid);
+  result = meta_.setattr(owner ? with_groups(context) : context, ino, set, change.values);
   if (!result) return result;
   changes_->inode(ino);
   if (set & (meta::kSetMtime | meta::kSetMtimeNow))
@@ -264,6 +266,8 @@ Result<void> FileSystem::access(const Context& context, Ino ino, uint8_t mask) {
   op.end(code_of(result), [&] { return fmt::format("({},0x{:X})", raw(ino), mask); });
   return result;
 }
+
+void FileSystem::forget(Ino ino) { meta_.forget(ino); }
 
 Result<meta::StatFs> FileSystem::statfs(const Context& context, Ino ino) {
   Op op(*this, context, Method::kStatfs);

@@ -133,6 +133,8 @@ class FileSystem {
                       uint32_t flags);
   Result<EntryAttr> link(const Context&, Ino ino, Ino new_parent, std::string_view new_name);
   Result<void> access(const Context&, Ino ino, uint8_t mask);
+  // The client's cache let go of the inode; neither counted nor logged.
+  void forget(Ino ino);
   Result<meta::StatFs> statfs(const Context&, Ino ino);
 
   // --- files ---

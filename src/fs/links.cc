@@ -14,7 +14,6 @@ bool Links::unknown(Ino ino, const Attr& attr) const {
 }
 
 void Links::correct(Ino ino, Attr& attr, bool removed) {
-  if (attr.is_dir()) return;
   if (attr.in_trash()) {
     if (removed) attr.nlink = 0;
     return;

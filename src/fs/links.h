@@ -15,8 +15,8 @@ class Links {
   explicit Links(meta::Meta& meta) : meta_(meta), since_(system_clock().now()) {}
 
   // Replaces attr.nlink by the number of names outside the trash. A file with none keeps its count, so that it can be
-  // looked at and linked out of the trash, unless `removed`: it lost its name while it was open. [1 for a file with
-  // several names whose ctime is new, else 0]
+  // looked at and linked out of the trash, unless `removed`: it lost its name while somebody had it open. [1 for a file
+  // with several names whose ctime is new, else 0]
   void correct(Ino ino, Attr& attr, bool removed);
   // Would correct() have to ask the database?
   bool unknown(Ino ino, const Attr& attr) const;

@@ -32,14 +32,6 @@ bool is_bare_namespace(std::string_view name) {
   return in_a_namespace(name) && name.ends_with('.') && std::ranges::count(name, '.') == 1;
 }
 
-// Whether set-group-id stays depends on all groups of the caller, and a kernel that checks permissions itself names
-// one.
-Context with_groups(const Context& context) {
-  Context all = context;
-  if (all.uid != 0 && !all.check_permission) all.gids = groups_of_process(all.pid);
-  return all;
-}
-
 }  // namespace
 
 // 0 when the name may be used on this mount; ENOTSUP when it is turned off, ENODATA being what reading it gives then.

@@ -45,6 +45,7 @@ struct Context {
   bool check_permission = false;                 // false behind a kernel that checks (default_permissions)
   const std::atomic<bool>* cancelled = nullptr;  // long and blocking calls give EINTR once it is true
   Attempt* attempt = nullptr;                    // null: nobody will ask again
+  bool keeps_inodes = false;  // what it named it may ask about by number, even removed, until Meta::forget()
 
   void note(Ino ino) const {
     if (attempt) std::atomic_ref(attempt->ino).store(raw(ino), std::memory_order_relaxed);
@@ -216,6 +217,10 @@ class Meta {
   Result<void> access(const Context&, Ino ino, uint8_t mask, const Attr* attr = nullptr);          // [0-1]
   // `set`: kSet bits; `values` gives the new ones. Gives the attributes after it. Never the size: truncate().
   Result<Attr> setattr(const Context&, Ino ino, uint32_t set, const Attr& values);  // [2]
+  // A caller that keeps inodes let go of this one. [0]
+  void forget(Ino ino);
+  // Lost its last name, or went to the trash, by a caller that keeps inodes and has not forgotten it. [0]
+  bool is_removed(Ino ino) const;
   Result<EntryAttr> mknod(const Context&, Ino parent, std::string_view name, FileType type, uint16_t mode,
                           uint16_t umask, uint32_t rdev, std::string_view symlink_target = {});               // [2]
   Result<EntryAttr> mkdir(const Context&, Ino parent, std::string_view name, uint16_t mode, uint16_t umask);  // [2]

@@ -23,6 +23,7 @@
 #include "meta/lock_bell.h"
 #include "meta/open_files.h"
 #include "meta/own_dirs.h"
+#include "meta/removed.h"
 #include "meta/trash.h"
 #include "meta/txn.h"
 
@@ -59,6 +60,7 @@ struct State {
   LinkTargets link_targets;
   BusyDirs busy_dirs;
   OwnDirs own_dirs;
+  Removed removed;
   Deleter deleter;      // objects of slices without references
   Compactor compactor;  // stop() before the data hooks go, and before the deleter
   LockBell lock_bell;

@@ -100,8 +100,15 @@ TEST_P(Setattr, chown_strips_set_id_bits) {
   };
   EXPECT_EQ(after(06755, alice), 0755);
   EXPECT_EQ(after(06755, root_), 0755);
-  EXPECT_EQ(after(06744, alice), 0744);
-  EXPECT_EQ(after(06744, root_), 02744);  // without group execution setgid means locking
+  // Without group execution setgid means locking: as Linux has it, it goes when somebody asks who is not in the group.
+  EXPECT_EQ(after(06744, alice), 02744);
+  EXPECT_EQ(after(06744, root_), 02744);
+  const Ino foreign = mkfile(kRootIno, "foreign", 0744, alice);
+  ASSERT_OK(chown(root_, foreign, std::nullopt, 300));
+  Attr set_id;
+  set_id.mode = 06744;
+  ASSERT_OK(meta_->setattr(root_, foreign, kSetMode, set_id));
+  EXPECT_EQ(chown(alice, foreign, std::nullopt, 200)->mode, 0744);
   EXPECT_EQ(after(01755, alice), 01755);
   const Ino dir = mkdir(kRootIno, "d", 06755, alice);
   EXPECT_EQ(chown(alice, dir, std::nullopt, 200)->mode, 06755);

@@ -55,6 +55,50 @@ TEST_P(Unlink, several_at_once_fail_and_succeed_each_on_its_own) {
   EXPECT_ERRNO(ENOENT, meta_->unlink_files(root_, Ino{99999}, names, false));
 }
 
+TEST_P(Unlink, what_the_caller_keeps_lives_on_in_memory) {
+  Context kernel;
+  kernel.keeps_inodes = true;
+  const Ino dir = mkdir(kRootIno, "d"), sub = mkdir(dir, "sub");
+  mkdir(dir, "unkept");
+  ASSERT_OK(meta_->setxattr(root_, sub, "user.before", "1", 0));
+  auto fifo = meta_->mknod(root_, dir, "fifo", FileType::kFifo, 0644, 0, 0);
+  ASSERT_OK(fifo);
+  ASSERT_OK(meta_->rmdir(kernel, dir, "sub"));
+  ASSERT_OK(meta_->unlink(kernel, dir, "fifo"));
+  for (const Ino gone : {sub, fifo->ino}) {
+    EXPECT_TRUE(meta_->is_removed(gone));
+    EXPECT_EQ(0u, attr(gone).nlink);
+    Attr values;
+    values.mode = 0700;
+    values.uid = 5;
+    auto changed = meta_->setattr(root_, gone, meta::kSetMode | meta::kSetUid, values);
+    ASSERT_OK(changed);
+    EXPECT_EQ(0700, attr(gone).mode);
+    EXPECT_EQ(5u, attr(gone).uid);
+    EXPECT_ERRNO(EPERM, meta_->setattr(user(7), gone, meta::kSetMode, Attr{}));
+    EXPECT_ERRNO(ENODATA, meta_->getxattr(root_, gone, "user.before"));
+    ASSERT_OK(meta_->setxattr(root_, gone, "user.x", "1", meta::kXattrCreate));
+    EXPECT_ERRNO(EEXIST, meta_->setxattr(root_, gone, "user.x", "1", meta::kXattrCreate));
+    EXPECT_EQ("1", meta_->getxattr(root_, gone, "user.x").value_or(""));
+    EXPECT_EQ(std::vector<std::string>{"user.x"}, meta_->listxattr(root_, gone).value_or(std::vector<std::string>()));
+    ASSERT_OK(meta_->removexattr(root_, gone, "user.x"));
+    EXPECT_ERRNO(ENODATA, meta_->removexattr(root_, gone, "user.x"));
+    auto other = client();
+    EXPECT_ERRNO(ENOENT, other->getattr(root_, gone)) << "the volume has no record of it";
+    meta_->forget(gone);
+    EXPECT_FALSE(meta_->is_removed(gone));
+    EXPECT_ERRNO(ENOENT, meta_->getattr(root_, gone));
+  }
+  const Ino unkept = find(dir, "unkept");
+  ASSERT_OK(meta_->rmdir(root_, dir, "unkept"));
+  EXPECT_ERRNO(ENOENT, meta_->getattr(root_, unkept));
+  // replaced by a rename
+  const Ino from = mkdir(dir, "from"), to = mkdir(dir, "to");
+  ASSERT_OK(meta_->rename(kernel, dir, "from", dir, "to", 0));
+  EXPECT_EQ(0u, attr(to).nlink);
+  EXPECT_EQ(2u, attr(from).nlink);
+}
+
 TEST_P(Unlink, protected_by_flags) {
   const Ino dir = mkdir(kRootIno, "d");
   const Ino file = mkfile(dir, "f");

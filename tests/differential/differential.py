@@ -64,12 +64,11 @@ def all_times(side, actor, paths, slots):
     return named + side.actors[actor].ask("times", [], slots)[1]
 
 
-def removed(sides, actor, call):
-    """A descriptor of a folder or fifo that is gone: there its inode can be changed still, here it has none any more."""
-    if call[0] not in ("fchmod", "fchown", "futimens", "fsetxattr", "fstat", "reopen"):
+def lost_xattrs(sides, actor, call):
+    """The attributes that a folder had when it was removed are gone: XATTR_CREATE and XATTR_REPLACE tell."""
+    if call[0] != "fsetxattr" or not call[4]:
         return False
-    slot = call[2] if call[0] == "reopen" else call[1]
-    kind, st = sides[1].actors[actor].ask("fstat", slot)
+    kind, st = sides[1].actors[actor].ask("fstat", call[1])
     return kind == "ok" and not st[0].startswith("0o100") and st[1] == 0
 
 
@@ -89,12 +88,11 @@ def first_difference(places, number, calls):
                 before = [all_times(side, actor, paths, slots) for side in sides]
                 time.sleep(TICK)
             ours, theirs = on_both(sides, actor, *call)
-            if ours != theirs and not removed(sides, actor, call):
+            if ours != theirs and not lost_xattrs(sides, actor, call):
                 return index + 1, f"ours: {ours!r:.300}\ntheirs: {theirs!r:.300}"
             if look:
                 times = [moved(b, all_times(side, actor, paths, slots)) for b, side in zip(before, sides)]
-                # None: a folder that is gone, by its descriptor; a name would differ in the tree
-                if any(o != t for o, t in zip(*times) if o is not None):
+                if times[0] != times[1]:
                     return index + 1, f"which of atime, mtime, ctime moved, of {paths} and {slots}:\nours {times[0]}\ntheirs {times[1]}"
             if index % TREES == TREES - 1 or index == len(calls) - 1:
                 ours, theirs = (side.actors[0].ask("tree")[1] for side in sides)

@@ -352,6 +352,78 @@ def removed_directory_in_use():
     os.close(fd)
 
 
+def use_without_a_name(fd, kind, xattrs):
+    """What Linux allows with a descriptor of an inode that lost its last name."""
+    time.sleep(1.1)  # the kernel asks again
+    st = os.fstat(fd)
+    assert stat.S_IFMT(st.st_mode) == kind and st.st_nlink == 0, (oct(st.st_mode), st.st_nlink)
+    os.fchmod(fd, 0o751)
+    os.fchown(fd, ALICE, BOB)
+    os.utime(fd, ns=(1_000_000_001, 2_000_000_002))
+    time.sleep(1.1)
+    after = os.fstat(fd)
+    assert stat.S_IMODE(after.st_mode) == 0o751 and (after.st_uid, after.st_gid) == (ALICE, BOB)
+    assert (after.st_atime_ns, after.st_mtime_ns) == (1_000_000_001, 2_000_000_002) and after.st_ctime_ns > st.st_ctime_ns
+    assert after.st_ino == st.st_ino and after.st_nlink == 0
+    if xattrs:
+        os.setxattr(fd, "trusted.x", b"1")
+        expect("EEXIST", os.setxattr, fd, "trusted.x", b"2", os.XATTR_CREATE)
+        assert os.getxattr(fd, "trusted.x") == b"1" and os.listxattr(fd) == ["trusted.x"]
+        os.removexattr(fd, "trusted.x")
+        expect("ENODATA", os.getxattr, fd, "trusted.x")
+
+
+def opened_nodes(d):
+    """Descriptors of a directory and of special files, by their kinds; and the names."""
+    os.mkdir(f"{d}/dir")
+    os.mkfifo(f"{d}/fifo")
+    os.mknod(f"{d}/null", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    os.mknod(f"{d}/sock", 0o600 | stat.S_IFSOCK)
+    return {stat.S_IFDIR: os.open(f"{d}/dir", os.O_RDONLY), stat.S_IFIFO: os.open(f"{d}/fifo", os.O_RDWR),
+            stat.S_IFCHR: os.open(f"{d}/null", os.O_RDWR), stat.S_IFSOCK: os.open(f"{d}/sock", os.O_PATH)}
+
+
+def removed_nodes_in_use():
+    for days in (0, 1):
+        volume = zest.Volume("--trash-days", days)
+        mount = volume.mount("--enable-xattr", "-o", "dev")
+        os.mkdir(mount.path("d"))
+        fds = opened_nodes(mount.path("d"))
+        os.mkdir(mount.path("d", "over"))
+        os.rename(mount.path("d", "over"), mount.path("d", "dir"))  # replaced, not removed
+        for name in ("fifo", "null", "sock"):
+            os.unlink(mount.path("d", name))
+        for kind, fd in fds.items():
+            if kind == stat.S_IFSOCK:  # a socket's inode is only opened as a path
+                time.sleep(1.1)
+                assert os.fstat(fd).st_nlink == 0
+                os.chmod(f"/proc/self/fd/{fd}", 0o751)
+                assert stat.S_IMODE(os.fstat(fd).st_mode) == 0o751
+            else:
+                use_without_a_name(fd, kind, True)
+        expect("ENOENT", os.open, "x", os.O_CREAT | os.O_WRONLY, dir_fd=fds[stat.S_IFDIR])
+        assert os.listdir(fds[stat.S_IFDIR]) == []
+        again = os.open(f"/proc/self/fd/{fds[stat.S_IFDIR]}", os.O_RDONLY)
+        assert os.fstat(again).st_nlink == 0
+        os.close(again)
+        os.write(fds[stat.S_IFIFO], b"through")
+        assert os.read(fds[stat.S_IFIFO], 10) == b"through"
+        for fd in fds.values():
+            os.close(fd)
+        # a working directory that is gone
+        os.mkdir(mount.path("d", "cwd"))
+        back = os.open(".", os.O_RDONLY)
+        os.chdir(mount.path("d", "cwd"))
+        os.rmdir(mount.path("d", "cwd"))
+        time.sleep(1.1)
+        assert os.stat(".").st_nlink == 0
+        expect("ENOENT", os.mkdir, "x")
+        os.fchdir(back)
+        os.close(back)
+        mount.umount()
+        zest.zestfs("fsck", volume.meta)
+
+
 def root_of_the_mount():
     main.dir("root")
     root = main.mount.point
@@ -372,5 +444,5 @@ def unmount_leaves_all_clean():
 zest.main([errors_of_open, errors_of_unlink_and_rmdir, errors_of_rename, rename_moves_and_exchanges, hard_links,
            names_of_any_bytes, special_nodes, permissions_of_users, sticky_directory, setgid_directory,
            setuid_bits_are_cleared, umask_applies, times_to_the_nanosecond, times_of_data, nlink_of_directories,
-           big_directory, listing_positions, listing_does_not_revive_what_is_gone, deep_paths, removed_directory_in_use,
+           big_directory, listing_positions, listing_does_not_revive_what_is_gone, deep_paths, removed_directory_in_use, removed_nodes_in_use,
            root_of_the_mount, unmount_leaves_all_clean])

@@ -36,8 +36,16 @@ void lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   if (!r.failed(entry)) r.entry(*entry);
 }
 
-void forget(fuse_req_t req, fuse_ino_t, uint64_t) { fuse_reply_none(req); }
-void forget_multi(fuse_req_t req, size_t, fuse_forget_data*) { fuse_reply_none(req); }
+// The kernel lets go of an inode at once, whatever the count.
+void forget(fuse_req_t req, fuse_ino_t ino, uint64_t) {
+  static_cast<Session*>(fuse_req_userdata(req))->fs().forget(node(ino));
+  fuse_reply_none(req);
+}
+void forget_multi(fuse_req_t req, size_t count, fuse_forget_data* forgets) {
+  auto& fs = static_cast<Session*>(fuse_req_userdata(req))->fs();
+  for (auto& forgotten : std::span(forgets, count)) fs.forget(node(forgotten.ino));
+  fuse_reply_none(req);
+}
 
 void getattr(fuse_req_t req, fuse_ino_t ino, fuse_file_info*) {
   Request r(req, Cancel::kNever);

@@ -38,6 +38,21 @@ Attr with_acl(const Context& ctx, const Attr& before, const AclChange& change) {
   return attr;
 }
 
+// Of an inode that lives on in memory.
+Result<void> set_removed(State& s, const Context& ctx, Removed::Node& node, AclChange& change) {
+  std::lock_guard lock(node.mutex);
+  ZEST_TRY(check_set_acl(ctx, node.attr, change));
+  complete(change, node.attr.mode);
+  if (is_stored(change)) {
+    ZEST_ASSIGN(change.id, s.acls.intern(s, change.stored));
+  }
+  Attr after = with_acl(ctx, node.attr, change);
+  if (after == node.attr) return {};
+  after.ctime = s.clock.now();
+  node.attr = after;
+  return {};
+}
+
 }  // namespace
 
 Result<void> Meta::set_acl(const Context& ctx, Ino ino, bool default_acl, const AclRule& rule) {
@@ -48,6 +63,7 @@ Result<void> Meta::set_acl(const Context& ctx, Ino ino, bool default_acl, const 
   if (!s.enable_acl) return fail(ENOTSUP);
   ZEST_TRY(s.writable());
   AclChange change{default_acl, rule, {}, 0, false};
+  if (auto node = s.removed.find(ino)) return set_removed(s, ctx, *node, change);
   // The rule gets its id in a transaction of its own, so the inode is looked at before and must not have changed since.
   for (int attempt = 0; attempt < 50; attempt++) {
     Attr seen;
@@ -95,6 +111,10 @@ Result<AclRule> Meta::get_acl(const Context&, Ino ino, bool default_acl) {
   if (is_special(ino) || !s.enable_acl) return fail(ENODATA);
   std::optional<Attr> cached;
   if (s.options.open_cache_ms > 0) cached = s.open_files.attr(ino, s.clock.monotonic_ms(), s.options.open_cache_ms);
+  if (auto node = s.removed.find(ino)) {
+    std::lock_guard lock(node->mutex);
+    cached = node->attr;
+  }
   AclRule rule;
   ZEST_TRY(s.read([&](Txn& txn) -> Result<void> {
     Attr attr;

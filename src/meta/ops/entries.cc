@@ -173,13 +173,27 @@ Result<Removal> remove_inode(State& state, Txn& txn, Ino parent, std::string_vie
   return removal;
 }
 
-void after_removal(State& state, const Removal& removal) {
+namespace {
+
+// The inode lives on for whoever has it open.
+void keep_for_kernel(State& state, const Removal& removal) {
+  if (removal.fate == Fate::kTrashed) return state.removed.keep_trashed(removal.ino);
+  Attr attr = removal.attr;
+  attr.ctime = state.clock.now();
+  state.removed.keep(removal.ino, attr);
+}
+
+}  // namespace
+
+void after_removal(State& state, const Context& ctx, const Removal& removal) {
   account_entry(state, removal.parent, removal.attr, -1);
   state.open_files.forget_attr(removal.ino);
   if (removal.attr.is_dir()) {
     state.ledger.forget_dir(removal.ino);
     if (state.ledger.any_dir_quota()) state.ledger.learn_quota(Key::dir_quota(removal.ino), std::nullopt);
   }
+  if (ctx.keeps_inodes && (removal.fate == Fate::kTrashed || removal.fate == Fate::kDestroyed))
+    keep_for_kernel(state, removal);
   switch (removal.fate) {
     case Fate::kMissing: return;
     case Fate::kTrashed: account_entry(state, removal.trash, removal.attr, 1); break;

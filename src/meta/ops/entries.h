@@ -41,7 +41,7 @@ struct Removal {
 // taken, for a file with several names.
 Result<Removal> remove_inode(State& state, Txn& txn, Ino parent, std::string_view name, const Entry& entry,
                              const std::optional<Attr>& attr, Ino trash, Time now);
-// Ledgers, open files and deletion of data. After the commit.
-void after_removal(State& state, const Removal& removal);
+// Ledgers, open files, deletion of data, and what the caller may still ask about. After the commit.
+void after_removal(State& state, const Context& ctx, const Removal& removal);
 
 }  // namespace zest::meta

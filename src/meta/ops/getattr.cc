@@ -46,6 +46,10 @@ Result<Attr> Meta::getattr(const Context&, Ino ino_in) {
     state.ledger.remember_parent(ino, own->parent);
     return *own;
   }
+  if (auto node = state.removed.find(ino)) {
+    std::lock_guard lock(node->mutex);
+    return node->attr;
+  }
   if (ino == kRootIno || ino == kTrashIno) {
     auto attr = read_attr(state, ino, kRootDeadlineMs);
     return attr ? *attr : stand_in(ino);
@@ -65,12 +69,20 @@ Result<Attr> Meta::getattr(const Context&, Ino ino_in) {
   return attr;
 }
 
+void Meta::forget(Ino ino) { state_->removed.forget(ino); }
+
+bool Meta::is_removed(Ino ino) const { return state_->removed.holds(ino); }
+
 Result<void> Meta::access(const Context& ctx, Ino ino_in, uint8_t mask, const Attr* known) {
   State& state = *state_;
   if (ctx.uid == 0 || !ctx.check_permission) return {};
   const Ino ino = state.map_root(ino_in);
   return state.read([&](Txn& txn) -> Result<void> {
     if (known) return check_access(state, txn, ctx, *known, mask);
+    if (auto node = state.removed.find(ino)) {
+      std::lock_guard lock(node->mutex);
+      return check_access(state, txn, ctx, node->attr, mask);
+    }
     ZEST_ASSIGN(auto attr, txn.attr(ino));
     if (!attr) return fail(ENOENT);
     return check_access(state, txn, ctx, *attr, mask);

@@ -195,9 +195,9 @@ void account_stat(State& state, Ino dir, const Attr& attr, int sign) {
   state.ledger.dir(state, dir, DirStat{sign * static_cast<int64_t>(attr.data_length()), sign * attr.space(), sign});
 }
 
-void after_rename(State& state, const Rename& op, const Usage& src_usage, const Usage& dst_usage) {
+void after_rename(State& state, const Context& ctx, const Rename& op, const Usage& src_usage, const Usage& dst_usage) {
   const Side &src = op.src, &dst = op.dst;
-  if (op.replaced) after_removal(state, *op.replaced);
+  if (op.replaced) after_removal(state, ctx, *op.replaced);
   for (const Side* side : {&src, &dst}) {
     if (side->entry) state.open_files.forget_attr(side->entry->ino);
     if (!op.exchange()) break;
@@ -317,7 +317,7 @@ Result<EntryAttr> Meta::rename(const Context& ctx, Ino src_parent, std::string_v
     if (crosses) ZEST_TRY(check_quotas(*this, ctx, op, src_usage, dst_usage));
     ZEST_ASSIGN(settled, try_rename(state, ctx, op, crosses ? &src_usage : nullptr, &dst_usage));
   }
-  if (op.done) after_rename(state, op, src_usage, dst_usage);
+  if (op.done) after_rename(state, ctx, op, src_usage, dst_usage);
   return EntryAttr{op.src.entry->ino, op.src.attr ? *op.src.attr : Attr{}, op.src.attr.has_value()};
 }
 

@@ -27,13 +27,14 @@ Result<void> check_flags(const Update& update) {
   return {};
 }
 
-// a, b: a change of owner takes set-user-id and set-group-id away.
+// a, b: a change of owner takes set-user-id and set-group-id away, the latter as Linux does: not where the group may
+// not execute, unless somebody asks who is not in it.
 void drop_set_ids(Update& update) {
   if (!update.asks(kSetUid | kSetGid)) return;
   Attr& now = update.now;
   if (update.asks(kSetMode)) update.want.mode |= now.mode & 06000;
   if (!(now.mode & 06000) || now.is_dir()) return;
-  const bool both = update.ctx.uid != 0 || (now.mode & 0010);
+  const bool both = (now.mode & 0010) || (update.ctx.uid != 0 && !update.ctx.in_group(now.gid));
   const uint16_t keep = both ? 01777 : 03777;
   now.mode &= keep;
   update.want.mode &= keep;
@@ -132,6 +133,22 @@ Result<void> apply(State& state, Txn& txn, Update& update, Time clock_now, std::
   return {};
 }
 
+Result<Attr> change_removed(State& state, const Context& ctx, Removed::Node& node, uint32_t set, const Attr& values) {
+  std::lock_guard lock(node.mutex);
+  std::optional<AclRule> to_intern;
+  auto change = [&] {
+    return state.run({}, [&](Txn& txn) -> Result<void> {
+      Update update{ctx, set, values, node.attr, false};
+      const Time now = state.clock.now();
+      ZEST_TRY(apply(state, txn, update, now, to_intern));
+      if (update.any) node.attr = update.now, node.attr.ctime = now;
+      return {};
+    });
+  };
+  ZEST_TRY(intern_and_run(state, to_intern, change));
+  return node.attr;
+}
+
 }  // namespace
 
 Result<Attr> Meta::setattr(const Context& ctx, Ino ino_in, uint32_t set, const Attr& values) {
@@ -141,13 +158,14 @@ Result<Attr> Meta::setattr(const Context& ctx, Ino ino_in, uint32_t set, const A
   if (is_trash(ino)) return fail(EPERM);
   ZEST_TRY(state.writable());
 
+  if (auto node = state.removed.find(ino)) return change_removed(state, ctx, *node, set, values);
   Attr before, after;
   std::optional<AclRule> to_intern;
   auto body = [&](Txn& txn) -> Result<void> {
     ZEST_ASSIGN(auto stored, txn.attr(ino));
     if (!stored) return fail(ENOENT);
-    // A file that went to the trash while open here is still the one that its users have.
-    if (stored->in_trash() && !state.open_files.is_open(ino)) return fail(EPERM);
+    // What went to the trash while open here is still the one that its users have.
+    if (stored->in_trash() && !state.open_files.is_open(ino) && !state.removed.holds(ino)) return fail(EPERM);
     before = *stored;
     const Time now = state.clock.now();
     Update update{ctx, set, values, before, false};

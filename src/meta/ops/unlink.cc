@@ -68,7 +68,7 @@ Result<void> remove_name(State& state, const Context& ctx, Ino parent, std::stri
   };
   ZEST_TRY(run_entries(state, {parent}, body, [&](Txn& txn) { return is_gone(txn, parent, name, removal.ino); }));
 
-  after_removal(state, removal);
+  after_removal(state, ctx, removal);
   return {};
 }
 
@@ -116,7 +116,7 @@ Result<std::vector<Result<void>>> Meta::unlink_files(const Context& ctx, Ino par
   auto settled = [&](Txn& txn) { return is_gone(txn, parent, names[first], removals.front().ino); };
   ZEST_TRY(run_entries(state, {parent}, body, settled));
 
-  for (const auto& removal : removals) after_removal(state, removal);
+  for (const auto& removal : removals) after_removal(state, ctx, removal);
   return results;
 }
 
