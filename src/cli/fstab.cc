@@ -16,8 +16,9 @@
 namespace zest::cli {
 namespace {
 
-const std::set<std::string> kIgnored = {"_netdev", "rw",     "defaults", "remount", "background", "nofail",
-                                        "auto",    "noauto", "user",     "users",   "nouser",     "d"};
+const std::set<std::string> kIgnored = {"_netdev", "rw",     "defaults", "background", "nofail",
+                                        "auto",    "noauto", "user",     "users",      "nouser",
+                                        "owner",   "group",  "d",        "silent",     "loud"};
 
 struct Known {
   std::set<std::string> flags, values;
@@ -38,6 +39,13 @@ const Known& known() {
   return all;
 }
 
+// Of udisks, systemd and mount(8) itself.
+bool is_for_others(const std::string& item) {
+  for (const char* begin : {"x-", "X-", "comment=", "user=", "helper=", "uhelper="})
+    if (item.starts_with(begin)) return true;
+  return false;
+}
+
 std::string real_name(std::string name) {
   if (name == "attrcacheto") return "attr-cache";
   if (name == "entrycacheto") return "entry-cache";
@@ -52,7 +60,7 @@ std::vector<std::string> flags_of_fstab(const std::string& list) {
   std::string rest;
   std::stringstream items(list);
   for (std::string item; std::getline(items, item, ',');) {
-    if (item.empty() || kIgnored.contains(item) || item.starts_with("x-") || item.starts_with("comment=")) continue;
+    if (item.empty() || kIgnored.contains(item) || is_for_others(item)) continue;
     auto equals = item.find('=');
     auto name = real_name(item.substr(0, equals));
     if (known().flags.contains(name) || known().values.contains(name))
@@ -95,8 +103,9 @@ Result<void> update_fstab(const std::string& url, const std::string& mount_point
                           const std::vector<std::string>& argv) {
   if (getuid() != 0) return fail(EPERM, "only root may change it");
   std::error_code error;
-  const char* helper = "/sbin/mount.zestfs";
-  if (!std::filesystem::exists(helper)) {
+  // mount(8) looks for the first by the line, and for the second by what /proc/mounts says of a mount (remount).
+  for (const char* helper : {"/sbin/mount.zestfs", "/sbin/mount.fuse.zestfs"}) {
+    if (std::filesystem::exists(helper)) continue;
     std::filesystem::create_symlink(std::filesystem::read_symlink("/proc/self/exe"), helper, error);
     if (error) return fail(error.value(), helper);
   }

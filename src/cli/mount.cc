@@ -64,31 +64,4 @@ Runner setup_mount(CLI::App& app) {
   return [options] { return run_mount(*options); };
 }
 
-// mount(8) calls "mount.zestfs SOURCE DIR -o a,b=c": options of ours become flags, the rest stays in -o.
-Runner setup_mount_helper(CLI::App& app) {
-  struct Given {
-    std::vector<std::string> args, lists;
-    bool ignored = false;
-  };
-  auto given = std::make_shared<Given>();
-  positionals(app, given->args, 2, 2);
-  app.add_option("-o", given->lists)->allow_extra_args(false);
-  for (const char* flag : {"-s", "-n", "-r", "-w", "-f"}) app.add_flag(flag, given->ignored);
-  return [given] {
-    std::string list;
-    for (auto& part : given->lists) list += (list.empty() ? "" : ",") + part;
-    auto argv = flags_of_fstab(list);
-    argv.insert(argv.begin(), {"-d"});
-    argv.insert(argv.end(), given->args.begin(), given->args.end());
-    CLI::App mount;
-    auto run = setup_mount(mount);
-    try {
-      mount.parse(std::vector<std::string>(argv.rbegin(), argv.rend()));
-    } catch (const CLI::ParseError& error) {
-      return complain(error.what());
-    }
-    return run();
-  };
-}
-
 }  // namespace zest::cli

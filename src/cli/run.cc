@@ -203,7 +203,11 @@ int run(int argc, char** argv) {
   // mount(8) calls helpers as "mount.zestfs SOURCE DIR -o OPTIONS"
   std::string_view program = argc > 0 ? argv[0] : "zestfs";
   if (auto slash = program.rfind('/'); slash != std::string_view::npos) program.remove_prefix(slash + 1);
-  if (program == "mount.zestfs" || program == "mount.juicefs") args.insert(args.begin(), "mount.helper");
+  for (std::string_view helper : {"mount.zestfs", "mount.fuse.zestfs", "mount.juicefs"})
+    if (program == helper) args.insert(args.begin(), "mount.helper");
+  // and mount.fuse(8), for the type fuse.zestfs, as "zestfs SOURCE DIR -o OPTIONS"
+  if (args.size() >= 2 && args[0].find(':') != std::string::npos && !args[0].starts_with("-"))
+    args.insert(args.begin(), "mount.helper");
 
   std::vector<std::string> before;  // global options in front of the command
   size_t at = 0;

@@ -213,6 +213,67 @@ def through_mount_8():
     zest.zestfs("umount", point)
 
 
+def as_fstab_has_it():
+    """mount -a, mount DIR, remount and umount by util-linux, where /etc/fstab and /sbin are of this test's own."""
+    volume = zest.Volume()
+    script = """
+        W=$1 URL=$2 BINARY=$3
+        mkdir $W/sbin $W/all $W/mnt
+        mount --bind /usr/sbin $W/all
+        ln -s $W/all/* $W/sbin/
+        ln -sf $BINARY $W/sbin/mount.zestfs
+        ln -sf $BINARY $W/sbin/mount.fuse.zestfs
+        mount --bind $W/sbin /usr/sbin
+        echo "$URL $W/mnt zestfs _netdev,nofail,noauto,user,exec,x-systemd.automount,X-foo,comment=x,nodev,log=$W/log,cache-dir=memory,enable-xattr 0 0" > $W/fstab
+        mount --bind $W/fstab /etc/fstab
+        options() { findmnt -no OPTIONS $W/mnt; }
+        pid() { grep -o '"Pid": [0-9]*' $W/mnt/.config; }
+        fails() { if "$@"; then return 1; fi; }
+        refused() { code=0; "$@" || code=$?; [ $code = 32 ]; }
+
+        mount $W/mnt
+        [ "$(findmnt -no SOURCE,FSTYPE $W/mnt | tr -s ' ')" = "zestfs:vol fuse.zestfs" ]
+        case $(options) in rw,*nodev*) ;; *) false ;; esac
+        touch $W/mnt/f
+        before=$(pid)
+        line=$(sed s/noauto,// $W/fstab)
+        echo "$line" > $W/fstab
+        mount -a
+        mount -a
+        [ "$(pid)" = "$before" ]
+
+        # by the line of fstab, and by what is mounted
+        touch $W/empty
+        for fstab in $W/fstab $W/empty; do
+          mount -o remount,ro -T $fstab $W/mnt
+          case $(options) in ro,*nodev*) ;; *) false ;; esac
+          fails touch $W/mnt/g
+          mount -o remount,rw,noatime -T $fstab $W/mnt
+          case $(options) in rw,*nodev*noatime*) ;; *) false ;; esac
+          touch $W/mnt/g
+        done
+        exec 9>$W/mnt/open
+        refused mount -o remount,ro $W/mnt
+        exec 9>&-
+        [ "$(pid)" = "$before" ]
+        setfattr -n user.x -v 1 $W/mnt/f
+        umount $W/mnt
+
+        mount -f $W/mnt
+        fails mountpoint -q $W/mnt
+        mount -r -t zestfs $URL $W/mnt -o log=$W/log,cache-dir=memory
+        fails touch $W/mnt/h
+        refused mount -o remount,rw $W/mnt
+        umount $W/mnt
+        mount -t fuse.zestfs $URL $W/mnt -o log=$W/log,cache-dir=memory
+        touch $W/mnt/i
+        umount $W/mnt
+        refused mount -t zestfs sqlite3://$W/none.db $W/mnt -o log=$W/log
+        refused mount -o remount,ro $W/mnt
+        """
+    zest.run("unshare", "-m", "bash", "-euxc", script, "fstab", volume.folder, volume.meta, os.path.abspath(zest.ZESTFS), env=ENV)
+
+
 def storage_changes_while_mounted():
     volume = zest.Volume()
     mount = volume.mount("--heartbeat", "1", "--cache-size", "0")
@@ -278,4 +339,4 @@ def two_mounts_see_each_other():
 
 
 zest.main([mounts_in_the_background, errors_are_told, read_only, subdirectory, stops_on_signals, busy_and_forced,
-           after_a_crash, as_a_plain_user, through_mount_8, storage_changes_while_mounted, write_back_cache_of_the_kernel, two_mounts_see_each_other])
+           after_a_crash, as_a_plain_user, through_mount_8, as_fstab_has_it, storage_changes_while_mounted, write_back_cache_of_the_kernel, two_mounts_see_each_other])
