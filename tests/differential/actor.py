@@ -249,6 +249,21 @@ class Calls:
                 found.append(None)
         return found
 
+    def append(self, path, data):
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+        try:
+            return os.write(fd, data)
+        finally:
+            os.close(fd)
+
+    def stats(self, paths):
+        """Of each path, None where there is nothing."""
+        return [describe(os.lstat(path)) if os.path.lexists(path) else None for path in paths]
+
+    def many(self, calls):
+        """Several calls; what came of each."""
+        return [answer(self, *call) for call in calls]
+
     def tree(self):
         """Everything below the folder: {path: what must be equal}. Inodes are named by their first path."""
         found, first = {}, {}
@@ -331,6 +346,13 @@ def read_message(fd):
     return pickle.loads(read_exactly(fd, struct.unpack("I", read_exactly(fd, 4))[0]))
 
 
+def answer(calls, name, *arguments):
+    try:
+        return "ok", getattr(calls, name)(*arguments)
+    except OSError as error:
+        return "error", errno.errorcode.get(error.errno, error.errno)
+
+
 def serve(asked, answered):
     calls = Calls()
     os.umask(0o022)
@@ -339,9 +361,7 @@ def serve(asked, answered):
         if name == "end":
             return
         try:
-            reply = ("ok", getattr(calls, name)(*arguments))
-        except OSError as error:
-            reply = ("error", errno.errorcode.get(error.errno, error.errno))
+            reply = answer(calls, name, *arguments)
         except BaseException:
             reply = ("broken", traceback.format_exc())
         message = pickle.dumps(reply)
