@@ -56,7 +56,7 @@ Result<void> FileWriter::upload_once(const Task& task) {
   if (!buffer) return {};  // dropped meanwhile
   // A staged block would have to remember its class.
   const std::string storage_class = env_.storage_class(ino_);
-  if (storage_class.empty() && env_.staging && env_.staging->stage(id, buffer->view())) return {};
+  if (storage_class.empty() && env_.staging && env_.staging->stage(id, buffer)) return {};
   return env_.blocks.upload(id, buffer, storage_class);
 }
 

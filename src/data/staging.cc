@@ -76,9 +76,9 @@ void Staging::resume() {
   scan();
 }
 
-Result<void> Staging::stage(const BlockId& id, std::string_view data) {
+Result<void> Staging::stage(const BlockId& id, const BufferPtr& data) {
   if (!options_.writeback) return fail(ENOTSUP);
-  if (options_.writeback_threshold > 0 && data.size() >= options_.writeback_threshold) return fail(ENOTSUP);
+  if (options_.writeback_threshold > 0 && data->size() >= options_.writeback_threshold) return fail(ENOTSUP);
   Result<void> staged;
   {
     Counted writing(stats_.stage_writing);
@@ -119,7 +119,7 @@ void Staging::submit(const BlockId& id) {
 Result<void> Staging::upload_staged(const BlockId& id) {
   auto memory = blocks_.pool().get(id.bytes, options_.put_timeout_ms);
   if (!memory) return fail(ENOMEM, Fault::kUnavailable, "no memory to upload a staged block");
-  ZEST_TRY(cache_.read_staged(id, std::span(memory->data(), id.bytes)));
+  ZEST_TRY(cache_.read_staged(id, memory));
   memory->set_size(id.bytes);
   for (int attempt = 0;; attempt++) {
     auto result = blocks_.put_object(id, memory->view());
@@ -138,6 +138,7 @@ void Staging::upload(const BlockId& id) {
     dropped = it->second.state == State::kDropped;
     if (!dropped && !result && result.error().code != ENOENT) {
       it->second.state = State::kWaiting;
+      if (result.error().code == EAGAIN) return;  // the disk store has told it, once for all its blocks
       log_warning(fmt::format("staged block {} stays for now: {}", blocks_.key(id), result.error().message()));
       return;
     }

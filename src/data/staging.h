@@ -23,7 +23,7 @@ class Staging {
 
   void resume();  // queues the blocks found at start
   // On disk when it succeeds. Otherwise the caller uploads the block itself.
-  Result<void> stage(const BlockId& id, std::string_view data);
+  Result<void> stage(const BlockId& id, const BufferPtr& data);
   // The slice was deleted: the staged block goes, and its object, should it be on its way.
   void drop(const BlockId& id);
   size_t waiting() const;

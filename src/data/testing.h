@@ -2,6 +2,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 
 #include <algorithm>
 #include <atomic>
@@ -31,6 +32,19 @@ struct Folder {
     std::filesystem::remove_all(path, ignored);
   }
   std::string path;
+};
+
+// A file system of `size` on `dir`.
+struct SmallDisk {
+  SmallDisk(std::string dir, const std::string& size) : dir(std::move(dir)) {
+    mounted = ::mount("zest-test", this->dir.c_str(), "tmpfs", 0, ("size=" + size).c_str()) == 0;
+  }
+  ~SmallDisk() { ::umount2(dir.c_str(), MNT_DETACH); }
+  void make_read_only(bool on) {
+    ASSERT_EQ(::mount("zest-test", dir.c_str(), "tmpfs", MS_REMOUNT | (on ? MS_RDONLY : 0), ""), 0);
+  }
+  const std::string dir;
+  bool mounted = false;
 };
 
 struct Volume {

@@ -10,6 +10,7 @@ using object::Faults;
 using testing::eventually;
 using testing::Folder;
 using testing::pattern;
+using testing::SmallDisk;
 using testing::Volume;
 
 TEST(WriteBack, WritebackStagesThenUploads) {
@@ -79,6 +80,36 @@ TEST(WriteBack, WritebackUploadsItselfWhenTheDiskIsFull) {
   EXPECT_EQ(v.objects(), 4u);
   EXPECT_EQ(v.data->stats().staged_blocks, 0u);
   EXPECT_EQ(*v.read(ino, 0, 200'000), text);
+}
+
+TEST(WriteBack, ADiskThatFailsIsLeftOutUntilItWorksAgain) {
+  Folder folder;
+  SmallDisk disk(folder.path, "10m");
+  ASSERT_TRUE(disk.mounted);
+  auto options = Volume::with_disk(folder);
+  options.writeback = true;
+  options.upload_delay_ms = 1000;
+  Volume v(options);
+  v.faults->hold(Faults::kPut);
+  auto text = pattern(200'000, 3);
+  Ino first = v.file("first", text);
+  ASSERT_EQ(v.data->stats().staged_blocks, 4u);
+  disk.make_read_only(true);
+  v.faults->release();
+  auto direct = [&](int i) {
+    auto before = v.data->stats().staged_total_bytes.load();
+    auto other = pattern(200'000, static_cast<uint64_t>(i));
+    Ino ino = v.file("f" + std::to_string(i), other);
+    EXPECT_EQ(*v.read(ino, 0, 200'000), other);
+    return v.data->stats().staged_total_bytes == before;
+  };
+  for (int i = 10; i < 13; i++) EXPECT_TRUE(direct(i));
+  EXPECT_EQ(*v.read(first, 0, 200'000), text);
+  disk.make_read_only(false);
+  int next = 20;
+  EXPECT_TRUE(eventually([&] { return !direct(next++); })) << "staged again";
+  EXPECT_TRUE(eventually([&] { return v.data->stats().staged_blocks == 0; })) << "and all of it is uploaded";
+  EXPECT_EQ(*v.read(first, 0, 200'000), text);
 }
 
 }  // namespace

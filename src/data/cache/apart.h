@@ -21,23 +21,28 @@ class Apart {
  public:
   explicit Apart(size_t threads) : shared_(std::make_shared<Shared>(threads)) {}
 
-  // The task's value, or nothing when it did not come in time.
+  // The task's value, or nothing when it did not come in time. undo: run after a task that ended too late.
   template <class T>
-  std::optional<T> run(std::chrono::milliseconds timeout, std::function<T()> task) {
+  std::optional<T> run(std::chrono::milliseconds timeout, std::function<T()> task, std::function<void()> undo = {}) {
     struct Call {
       std::mutex mutex;
       std::condition_variable ended;
       std::optional<T> value;
+      bool given_up = false;
     };
     auto call = std::make_shared<Call>();
-    Shared::add(shared_, [call, task = std::move(task)] {
+    Shared::add(shared_, [call, task = std::move(task), undo = std::move(undo)] {
       T value = task();
-      std::lock_guard lock(call->mutex);
-      call->value = std::move(value);
-      call->ended.notify_all();
+      {
+        std::lock_guard lock(call->mutex);
+        call->value = std::move(value);
+        call->ended.notify_all();
+        if (!call->given_up) return;
+      }
+      if (undo) undo();
     });
     std::unique_lock lock(call->mutex);
-    call->ended.wait_for(lock, timeout, [&] { return call->value.has_value(); });
+    call->given_up = !call->ended.wait_for(lock, timeout, [&] { return call->value.has_value(); });
     return std::exchange(call->value, std::nullopt);
   }
 

@@ -39,10 +39,10 @@ class BlockCache {
 
   // --- write-back; a cache without a disk refuses ---
   // On disk and readable when it returns. ENOSPC, EIO, ...: the caller uploads it itself.
-  virtual Result<void> stage(const BlockId&, std::string_view) { return fail(ENOTSUP); }
+  virtual Result<void> stage(const BlockId&, const BufferPtr&) { return fail(ENOTSUP); }
   virtual bool is_staged(const BlockId&) { return false; }
-  // The staged block's bytes; ENOENT when it is gone.
-  virtual Result<void> read_staged(const BlockId&, std::span<char>) { return fail(ENOENT); }
+  // The staged block's bytes; ENOENT when it is gone, EAGAIN while its disk is out of use.
+  virtual Result<void> read_staged(const BlockId&, const BufferPtr&) { return fail(ENOENT); }
   // The upload is done (it stays as a cached block) or the slice was deleted (drop: it goes altogether).
   virtual void unstage(const BlockId&, bool) {}
   // Every staged block found at start.

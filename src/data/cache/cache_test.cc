@@ -1,7 +1,6 @@
 // The disk cache's format, ring and limits, and a cache of real folders.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,6 +20,7 @@ namespace fs = std::filesystem;
 using testing::eventually;
 using testing::Folder;
 using testing::pattern;
+using testing::SmallDisk;
 
 std::string slurp(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -251,7 +251,7 @@ TEST(DiskCache, StagedBlocksAreNeverEvictedAndSurviveARestart) {
   Disk disk({dir.path}, 5 * (3000 + 4096));
   auto text = pattern(3000, 9);
   std::string root = dir.path + "/" + disk.format.uuid;
-  ASSERT_TRUE(disk.cache->stage(kBlock, text));
+  ASSERT_TRUE(disk.cache->stage(kBlock, disk.buffer(text)));
   struct stat st {};
   ASSERT_EQ(::stat((root + "/rawstaging/chunks/0/0/19_2_3000").c_str(), &st), 0);
   EXPECT_EQ(st.st_nlink, 2u);
@@ -264,26 +264,13 @@ TEST(DiskCache, StagedBlocksAreNeverEvictedAndSurviveARestart) {
   auto staged = disk.cache->staged();
   ASSERT_EQ(staged.size(), 1u);
   EXPECT_EQ(staged[0].id, kBlock);
-  std::string back(3000, '\0');
-  ASSERT_TRUE(disk.cache->read_staged(kBlock, std::span(back)));
-  EXPECT_EQ(back, text);
+  auto back = disk.buffer(std::string(3000, '\0'));
+  ASSERT_TRUE(disk.cache->read_staged(kBlock, back));
+  EXPECT_EQ(back->view(), text);
   disk.cache->unstage(kBlock, false);
   EXPECT_FALSE(fs::exists(root + "/rawstaging/chunks/0/0/19_2_3000"));
   EXPECT_EQ(disk.read(kBlock), text);  // now an ordinary cached block
 }
-
-// A file system of `size` on `dir`.
-struct SmallDisk {
-  SmallDisk(std::string dir, const std::string& size) : dir(std::move(dir)) {
-    mounted = ::mount("zest-test", this->dir.c_str(), "tmpfs", 0, ("size=" + size).c_str()) == 0;
-  }
-  ~SmallDisk() { ::umount2(dir.c_str(), MNT_DETACH); }
-  void make_read_only(bool on) {
-    ASSERT_EQ(::mount("zest-test", dir.c_str(), "tmpfs", MS_REMOUNT | (on ? MS_RDONLY : 0), ""), 0);
-  }
-  const std::string dir;
-  bool mounted = false;
-};
 
 TEST(DiskCache, AFullDiskIsEmptiedAndGoesOn) {
   Folder dir;
@@ -352,6 +339,45 @@ TEST(DiskCache, ADiskThatHangsHoldsNobodyUp) {
     disk.cache->put(kBlock, disk.buffer(pattern(3000, 3)), true);
     return disk.read(kBlock) == pattern(3000, 3) && fs::exists(file);
   })) << "back in use";
+}
+
+// The callers upload what cannot be staged; what is staged already waits for the disk.
+TEST(DiskCache, AWriteBackDiskThatHangsIsTakenOutAndComesBack) {
+  Folder dir;
+  Disk disk({dir.path});
+  disk.options.writeback = true;
+  disk.options.cache.disk_timeout_ms = 100;
+  disk.open();
+  auto stage = [&](uint64_t slice) {
+    return disk.cache->stage({SliceId{slice}, 0, 3000}, disk.buffer(pattern(3000, slice)));
+  };
+  auto file = [&](const char* kind, const std::string& slice) {
+    return dir.path + "/" + disk.format.uuid + "/" + kind + "/chunks/0/0/" + slice + "_0_3000";
+  };
+  ASSERT_TRUE(stage(1));
+  ASSERT_TRUE(disk.cache->sync_staged());
+  std::string fifo = file("rawstaging", "2") + ".tmp";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);  // opening it waits until somebody reads from it
+  EXPECT_EQ(code_of(stage(2)), EIO);
+  EXPECT_EQ(code_of(stage(3)), EIO) << "out of use";
+  EXPECT_FALSE(fs::exists(file("rawstaging", "3"))) << "and not even asked";
+  EXPECT_EQ(disk.read({SliceId{1}, 0, 3000}), pattern(3000, 1)) << "is nowhere else";
+  EXPECT_TRUE(disk.cache->contains({SliceId{1}, 0, 3000}));
+  auto memory = disk.buffer(std::string(3000, '\0'));
+  EXPECT_EQ(code_of(disk.cache->read_staged({SliceId{1}, 0, 3000}, memory)), EAGAIN);
+  EXPECT_TRUE(disk.cache->sync_staged()) << "nothing new is to be synced";
+  disk.cache->unstage({SliceId{1}, 0, 3000}, true);  // its slice was deleted
+  EXPECT_EQ(disk.read({SliceId{1}, 0, 3000}), "");
+  int reader = ::open(fifo.c_str(), O_RDONLY | O_NONBLOCK);
+  EXPECT_TRUE(eventually([&] { return !fs::exists(fifo) && !fs::exists(file("rawstaging", "2")); }))
+      << "it was given up: the late one leaves nothing";
+  ::close(reader);
+  EXPECT_TRUE(eventually([&] { return stage(4).has_value(); })) << "back in use";
+  EXPECT_FALSE(fs::exists(file("rawstaging", "1")));
+  EXPECT_FALSE(fs::exists(file("raw", "1")));
+  EXPECT_TRUE(disk.cache->read_staged({SliceId{4}, 0, 3000}, memory));
+  EXPECT_EQ(memory->view(), pattern(3000, 4));
+  EXPECT_TRUE(disk.cache->sync_staged());
 }
 
 TEST(DiskCache, ADirectoryThatIsRemovedIsMadeAnew) {

@@ -104,14 +104,14 @@ class DiskCache : public BlockCache {
     return sum;
   }
 
-  Result<void> stage(const BlockId& id, std::string_view data) override {
+  Result<void> stage(const BlockId& id, const BufferPtr& data) override {
     size_t index = home_index(id);
     ZEST_TRY(stores_[index]->stage(id, data));
     remember_staged(id, index);
     return {};
   }
   bool is_staged(const BlockId& id) override { return staged_store(id) != nullptr; }
-  Result<void> read_staged(const BlockId& id, std::span<char> into) override {
+  Result<void> read_staged(const BlockId& id, const BufferPtr& into) override {
     auto* store = staged_store(id);
     if (!store) return fail(ENOENT);
     return store->read_staged(id, into);

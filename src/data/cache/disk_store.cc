@@ -14,12 +14,14 @@
 
 #include "base/log.h"
 #include "base/threads.h"
-#include "base/wait_notice.h"
 
 namespace zest::data {
 namespace {
 
 constexpr size_t kOpenFiles = 512;
+// How many times as long as a read a write, and a sync, may take before they count as hanging.
+constexpr int kWritePatience = 3, kSyncPatience = 6;
+constexpr std::chrono::milliseconds kTimeoutWhileOut{1000};
 
 std::string random_uuid() {
   std::random_device source;
@@ -41,7 +43,36 @@ Result<std::string> read_small_file(const std::string& path) {
   return std::string(text, static_cast<size_t>(n));
 }
 
+// The block's file below rawstaging/, and a second name for it below raw/.
+Result<void> stage_file(const std::string& staging, const std::string& raw_path, std::string_view data, Verify verify,
+                        uint32_t mode) {
+  ZEST_TRY(write_cache_file(staging, data, verify, mode, true));
+  for (int attempt = 0;; attempt++) {
+    if (::link(staging.c_str(), raw_path.c_str()) == 0) return {};
+    int code = errno;
+    if (attempt == 0 && code == ENOENT) {
+      (void)make_dirs(raw_path.substr(0, raw_path.find_last_of('/')), dir_mode(mode));
+    } else if (attempt == 0 && code == EEXIST) {
+      ::unlink(raw_path.c_str());
+    } else {
+      ::unlink(staging.c_str());
+      return fail(code, "link " + raw_path);
+    }
+  }
+}
+
 }  // namespace
+
+std::chrono::milliseconds DiskStore::timeout(int patience) const {
+  std::chrono::milliseconds usual(options_.cache.disk_timeout_ms * patience);
+  return out_ ? std::min(usual, kTimeoutWhileOut) : usual;
+}
+
+void DiskStore::hung(std::chrono::milliseconds timeout) {
+  log_warning(fmt::format("cache: {} does not answer within {} ms", root_, timeout.count()));
+  std::lock_guard lock(mutex_);
+  go_out("hangs");
+}
 
 Result<std::unique_ptr<DiskStore>> DiskStore::open(const std::string& dir, const StoreLimits& limits,
                                                    const DataOptions& options, const Format& format, const Clock& clock,
@@ -136,10 +167,8 @@ bool DiskStore::read_from_disk(const BlockId& id, std::shared_ptr<CacheFile> fil
     std::unique_ptr<char[]> bytes;
     Result<void> result;
   };
-  before_wait();
-  const std::chrono::milliseconds timeout(options_.cache.disk_timeout_ms);
-  auto outcome = apart_.run<Outcome>(
-      timeout, [file = std::move(file), name = path(id, false), id, verify = verify_, offset, size = into.size()] {
+  auto outcome = in_time<Outcome>(
+      [file = std::move(file), name = path(id, false), id, verify = verify_, offset, size = into.size()] {
         Outcome out{file, nullptr, {}};
         if (!out.file) {
           auto opened = CacheFile::open(name, id.bytes, verify);
@@ -151,12 +180,7 @@ bool DiskStore::read_from_disk(const BlockId& id, std::shared_ptr<CacheFile> fil
         out.result = out.file->read(offset, std::span(out.bytes.get(), size));
         return out;
       });
-  if (!outcome) {
-    log_warning(fmt::format("cache: {} does not come back within {} ms", path(id, false), timeout.count()));
-    std::lock_guard lock(mutex_);
-    go_out("hangs");
-    return false;
-  }
+  if (!outcome) return false;
   if (outcome->file) keep_open(id, outcome->file);
   if (!outcome->result) {
     failed(id, outcome->result.error());
@@ -166,8 +190,20 @@ bool DiskStore::read_from_disk(const BlockId& id, std::shared_ptr<CacheFile> fil
   return true;
 }
 
+bool DiskStore::is_staged(const BlockId& id) const {
+  std::lock_guard lock(mutex_);
+  auto it = items_.find(id);
+  return it != items_.end() && it->second.staged;
+}
+
+void DiskStore::delete_file(std::string path) {
+  if (!out_ && in_time<int>([path] { return ::unlink(path.c_str()); })) return;
+  std::lock_guard lock(mutex_);
+  to_delete_.push_back(std::move(path));
+}
+
 bool DiskStore::read(const BlockId& id, uint32_t offset, std::span<char> into) {
-  if (out_) return false;
+  if (out_ && !is_staged(id)) return false;
   {
     BufferPtr waiting;
     {
@@ -225,7 +261,7 @@ void DiskStore::forget(const BlockId& id) {
 }
 
 bool DiskStore::contains(const BlockId& id) {
-  if (out_) return false;
+  if (out_) return is_staged(id);
   {
     std::lock_guard lock(mutex_);
     if (queued_.contains(id)) return true;
@@ -244,7 +280,7 @@ void DiskStore::remove(const BlockId& id) {
     if (it != items_.end() && it->second.staged) return;
   }
   forget(id);
-  if (!out_) ::unlink(path(id, false).c_str());
+  delete_file(path(id, false));
 }
 
 std::pair<uint64_t, uint64_t> DiskStore::usage() const {
@@ -304,7 +340,15 @@ void DiskStore::write_block(const BlockId& id, const BufferPtr& data, bool soon)
     }
   }
   auto start = std::chrono::steady_clock::now();
-  auto result = write_cache_file(path(id, false), data->view(), verify_, options_.cache.mode, soon);
+  auto name = path(id, false);
+  auto done = in_time<Result<void>>([name, data, verify = verify_, mode = options_.cache.mode,
+                                     soon] { return write_cache_file(name, data->view(), verify, mode, soon); },
+                                    kWritePatience, [name] { ::unlink(name.c_str()); });
+  if (!done) {
+    stats_.cache_drops++;
+    return;
+  }
+  auto& result = *done;
   stats_.cache_write_seconds.add(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   if (!result) {
     stats_.cache_drops++;
@@ -324,10 +368,7 @@ void DiskStore::write_block(const BlockId& id, const BufferPtr& data, bool soon)
     std::lock_guard lock(mutex_);
     removed = !queued_.contains(id);
   }
-  if (removed) {  // while it was being written
-    ::unlink(path(id, false).c_str());
-    return;
-  }
+  if (removed) return delete_file(std::move(name));  // while it was being written
   add(id, now_s(), false);
   {
     std::lock_guard lock(mutex_);
@@ -336,41 +377,44 @@ void DiskStore::write_block(const BlockId& id, const BufferPtr& data, bool soon)
   if (over) evict(0, 0);
 }
 
-Result<void> DiskStore::stage(const BlockId& id, std::string_view data) {
+Result<void> DiskStore::stage(const BlockId& id, const BufferPtr& data) {
   if (out_) return fail(EIO, "cache directory is out of use");
   if (stage_full_) return fail(ENOSPC);
   std::string staging = path(id, true), raw_path = path(id, false);
-  auto written = write_cache_file(staging, data, verify_, options_.cache.mode, true);
-  if (!written) {
-    if (written.error().code == ENOSPC || written.error().code == EDQUOT) stage_full_ = true;
-    io_error(written.error().code);
-    return written;
+  auto done = in_time<Result<void>>(
+      [staging, raw_path, data, verify = verify_, mode = options_.cache.mode] {
+        return stage_file(staging, raw_path, data->view(), verify, mode);
+      },
+      kWritePatience, [staging, raw_path] {  // it was uploaded instead
+        ::unlink(staging.c_str());
+        ::unlink(raw_path.c_str());
+      });
+  if (!done) return fail(EIO, "cache directory hangs");
+  if (!*done) {
+    int code = done->error().code;
+    if (code == ENOSPC || code == EDQUOT) stage_full_ = true;
+    io_error(code);
+    return std::move(*done);
   }
-  for (int attempt = 0;; attempt++) {
-    if (::link(staging.c_str(), raw_path.c_str()) == 0) break;
-    int code = errno;
-    if (attempt == 0 && code == ENOENT) {
-      (void)make_dirs(raw_path.substr(0, raw_path.find_last_of('/')), dir_mode(options_.cache.mode));
-    } else if (attempt == 0 && code == EEXIST) {
-      ::unlink(raw_path.c_str());
-    } else {
-      ::unlink(staging.c_str());
-      return fail(code, "link " + raw_path);
-    }
-  }
+  staged_count_++;
   forget(id);
   add(id, now_s() - static_cast<uint32_t>(options_.cache.expire_ms / 2000), true);
   return {};
 }
 
-Result<void> DiskStore::read_staged(const BlockId& id, std::span<char> into) {
-  auto file = CacheFile::open(path(id, true), id.bytes, verify_);
-  if (!file) return fail(std::move(file.error()));
-  return (*file)->read(0, into);
+Result<void> DiskStore::read_staged(const BlockId& id, const BufferPtr& into) {
+  if (out_) return fail(EAGAIN, "cache directory is out of use");
+  auto done = in_time<Result<void>>([name = path(id, true), id, into, verify = verify_]() -> Result<void> {
+    ZEST_ASSIGN(auto file, CacheFile::open(name, id.bytes, verify));
+    return file->read(0, std::span(into->data(), id.bytes));
+  });
+  if (!done) return fail(EAGAIN, "cache directory hangs");
+  if (!*done && done->error().code != ENOENT) io_error(done->error().code);
+  return std::move(*done);
 }
 
 void DiskStore::unstage(const BlockId& id, bool drop) {
-  ::unlink(path(id, true).c_str());
+  delete_file(path(id, true));
   bool known = false;
   {
     std::lock_guard lock(mutex_);
@@ -385,13 +429,23 @@ void DiskStore::unstage(const BlockId& id, bool drop) {
   if (drop) remove(id);
 }
 
+// Nothing to do, and nothing that can fail, when all that is staged was synced before.
 Result<void> DiskStore::sync() {
-  int fd = ::open(root_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return fail(errno, "open " + root_);
-  int failed = ::syncfs(fd);
-  int code = errno;
-  ::close(fd);
-  if (failed) return fail(code, "syncfs " + root_);
+  uint64_t count = staged_count_, before = synced_count_;
+  if (before >= count) return {};
+  auto code = in_time<int>(
+      [root = root_] {
+        int fd = ::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0) return errno;
+        int failed = ::syncfs(fd) == 0 ? 0 : errno;
+        ::close(fd);
+        return failed;
+      },
+      kSyncPatience);
+  if (!code) return fail(EIO, root_ + " hangs: what is staged there may not survive a power cut");
+  if (*code != 0) return fail(*code, "syncfs " + root_);
+  while (before < count && !synced_count_.compare_exchange_weak(before, count)) {
+  }
   return {};
 }
 

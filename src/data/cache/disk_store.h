@@ -1,20 +1,24 @@
 // One cache directory: <dir>/<volume UUID>/{.lock,raw,rawstaging} (docs/format/cache.md). Index and limits in memory,
 // one thread that writes what is queued. Which of several directories a block belongs to is not its business.
 //
-// Thread safe. No lock is held over I/O.
+// Thread safe. No lock is held over I/O. A call that hangs takes the directory out of use; what it was to do is left
+// behind on its thread. While it is out nothing new comes here, and only staged blocks are asked for.
 #pragma once
 
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <unordered_map>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/wait_notice.h"
 #include "data/cache/apart.h"
 #include "data/cache/block_cache.h"
 #include "data/cache/cache_file.h"
@@ -47,8 +51,8 @@ class DiskStore {
   void remove(const BlockId& id);
   std::pair<uint64_t, uint64_t> usage() const;
 
-  Result<void> stage(const BlockId& id, std::string_view data);
-  Result<void> read_staged(const BlockId& id, std::span<char> into);
+  Result<void> stage(const BlockId& id, const BufferPtr& data);
+  Result<void> read_staged(const BlockId& id, const BufferPtr& into);
   void unstage(const BlockId& id, bool drop);
   std::vector<StagedBlock> find_staged();  // walks rawstaging, once at start
   bool crowded() const { return raw_full_; }
@@ -73,6 +77,19 @@ class DiskStore {
   Result<void> prepare();
   std::string path(const BlockId& id, bool staging) const;
   uint32_t now_s() const { return static_cast<uint32_t>(clock_.now().sec); }
+  bool is_staged(const BlockId& id) const;
+  // The task's value, or nothing when it hangs: then the directory is out of use. A task owns all that it touches.
+  template <class T>
+  std::optional<T> in_time(std::function<T()> task, int patience = 1, std::function<void()> undo = {}) {
+    before_wait();
+    auto limit = timeout(patience);
+    auto value = apart_.run<T>(limit, std::move(task), std::move(undo));
+    if (!value) hung(limit);
+    return value;
+  }
+  std::chrono::milliseconds timeout(int patience) const;
+  void hung(std::chrono::milliseconds timeout);
+  void delete_file(std::string path);  // now, or when the disk works again
   // Null: not here, or the disk has to be asked (ask).
   std::shared_ptr<CacheFile> known_file(const BlockId& id, bool& ask);
   // Opens the block's file and reads some of it, if any is wanted.
@@ -118,7 +135,10 @@ class DiskStore {
   std::atomic<bool> raw_full_{false}, stage_full_{false}, out_{false};
   uint64_t missing_bytes_ = 0;  // to reach the free ratio, as last measured
   std::deque<int64_t> errors_ms_;
+  std::vector<std::string> to_delete_;  // when it is back in use
   std::atomic<int> good_probes_{0};
+  // Blocks staged so far, and how many of them were when the last sync() began that succeeded.
+  std::atomic<uint64_t> staged_count_{0}, synced_count_{0};
   int64_t lock_checked_ms_ = 0, expired_ms_ = 0;
   bool lock_lost_ = false;
 

@@ -93,7 +93,7 @@ std::vector<BlockId> DiskStore::choose_victims(uint64_t bytes_goal, uint64_t ite
 void DiskStore::evict(uint64_t bytes_goal, uint64_t items_goal) {
   for (const auto& id : choose_victims(bytes_goal, items_goal)) {
     forget(id);
-    ::unlink(path(id, false).c_str());
+    delete_file(path(id, false));
     stats_.cache_evictions++;
   }
 }
@@ -112,18 +112,25 @@ void DiskStore::expire() {
   }
   for (const auto& id : old) {
     forget(id);
-    ::unlink(path(id, false).c_str());
+    delete_file(path(id, false));
     stats_.cache_evictions++;
   }
 }
 
 // How full the file system is, and what that makes of the limits.
 void DiskStore::measure() {
-  struct statvfs fs {};
-  if (::statvfs(root_.c_str(), &fs) != 0) {
-    io_error(errno);
-    return;
-  }
+  struct Outcome {
+    int code;
+    struct statvfs fs;
+  };
+  auto outcome = in_time<Outcome>([root = root_] {
+    Outcome out{};
+    out.code = ::statvfs(root.c_str(), &out.fs) == 0 ? 0 : errno;
+    return out;
+  });
+  if (!outcome) return;
+  if (outcome->code != 0) return io_error(outcome->code);
+  const auto& fs = outcome->fs;
   double blocks = static_cast<double>(std::max<fsblkcnt_t>(fs.f_blocks, 1));
   double free_space = static_cast<double>(fs.f_bavail) / blocks;
   double free_inodes = fs.f_files > 0 ? static_cast<double>(fs.f_favail) / static_cast<double>(fs.f_files) : 1.0;
@@ -143,24 +150,29 @@ void DiskStore::measure() {
 }
 
 void DiskStore::check_lock() {
-  struct stat lock_st {
-  }, root_st{};
-  if (::stat((root_ + "/.lock").c_str(), &lock_st) == 0) {
-    lock_lost_ = false;
-    return;
-  }
-  if (lock_lost_ || errno != ENOENT) return;
-  lock_lost_ = true;
+  struct Outcome {
+    int code;            // of looking for the lock file
+    bool of_the_system;  // the directory lies on the disk of /
+  };
+  auto outcome = in_time<Outcome>([root = root_] {
+    struct stat lock {
+    }, here{}, top{};
+    Outcome out{};
+    out.code = ::stat((root + "/.lock").c_str(), &lock) == 0 ? 0 : errno;
+    out.of_the_system = ::stat(root.c_str(), &here) == 0 && ::stat("/", &top) == 0 && here.st_dev == top.st_dev;
+    return out;
+  });
+  if (!outcome) return;
+  bool was_lost = std::exchange(lock_lost_, outcome->code == ENOENT || (lock_lost_ && outcome->code != 0));
+  if (was_lost || !lock_lost_) return;
   log_warning(fmt::format("cache: {}/.lock is gone: was the disk unmounted?", root_));
-  struct stat here {};
-  if (::stat(root_.c_str(), &here) == 0 && ::stat("/", &root_st) == 0 && here.st_dev == root_st.st_dev) {
-    std::lock_guard lock(mutex_);
-    free_ratio_ = std::max(free_ratio_, 0.2);
-  }
+  if (!outcome->of_the_system) return;
+  std::lock_guard lock(mutex_);
+  free_ratio_ = std::max(free_ratio_, 0.2);
 }
 
-// Three errors within a minute, or one call that hangs, take the directory out of use; probes bring it back. With
-// write-back it stays: what is staged in it is nowhere else.
+// Three errors within a minute, or one call that hangs, take the directory out of use; probes bring it back. What is
+// staged in it is nowhere else: it can still be read, if the disk lets, and is uploaded when it works again.
 void DiskStore::io_error(int code) {
   constexpr int kOfTheDisk[] = {EIO, ENODEV, ENXIO, EROFS, ETIMEDOUT, EACCES, EPERM, ENOTDIR, ENOTCONN, ESTALE};
   if (std::find(std::begin(kOfTheDisk), std::end(kOfTheDisk), code) == std::end(kOfTheDisk)) return;
@@ -174,8 +186,14 @@ void DiskStore::io_error(int code) {
 
 void DiskStore::go_out(const char* why) {
   good_probes_ = 0;
-  if (options_.writeback || out_.exchange(true)) return;
+  if (out_.exchange(true)) return;
+  uint64_t blocks = 0, bytes = 0;
+  for (const auto& [id, item] : items_)
+    if (item.staged) blocks++, bytes += id.bytes;
   log_error(fmt::format("cache: {} {} and is not used for now", root_, why));
+  if (blocks > 0)
+    log_error(fmt::format("cache: {} staged blocks ({} bytes) are only in {}: they are uploaded when it works again",
+                          blocks, bytes, root_));
 }
 
 void DiskStore::probe() {
@@ -192,9 +210,18 @@ void DiskStore::probe() {
   };
   good_probes_ = apart_.run<bool>(kProbeTimeout, works).value_or(false) ? good_probes_ + 1 : 0;
   if (good_probes_ < kProbesToComeBack) return;
+  std::vector<std::string> to_delete;
+  {
+    std::lock_guard lock(mutex_);
+    errors_ms_.clear();
+    to_delete.swap(to_delete_);
+  }
   log_info(fmt::format("cache: {} works again", root_));
-  std::lock_guard lock(mutex_);
-  errors_ms_.clear();
+  // Before anything new can have one of these names.
+  (void)apart_.run<bool>(std::chrono::minutes(1), [to_delete] {
+    for (const auto& path : to_delete) ::unlink(path.c_str());
+    return true;
+  });
   out_ = false;
 }
 
@@ -297,6 +324,7 @@ std::vector<StagedBlock> DiskStore::find_staged() {
         (void)::link(full.c_str(), link.c_str());
       }
       add(id, static_cast<uint32_t>(st.st_mtime), true);
+      staged_count_++;  // perhaps not synced before its client ended
       out.push_back({id, st.st_mtime});
     });
   };
