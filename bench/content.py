@@ -8,7 +8,7 @@ Each store and client gets a fresh volume with its metadata in SQLite. A write i
 returned, drained when fsync() did, with everything uploaded and committed. "store" is what 16 parallel requests of 4 MiB to the bare
 store reach. CPU is that of the client's processes, user and system. fetched is what the client got from the store for each byte that
 was read. Where it says cold, neither the kernel nor the client has anything cached; warm: the client's cache on disk has everything,
-the kernel's page cache of the mount nothing.
+the kernel's page cache of the mount nothing, but the files of that cache, unless it says "from disk".
 """
 import argparse
 import json
@@ -84,6 +84,10 @@ class Client:
         drop_caches()
         self.start()
 
+    def warm_up(self, path):
+        """All blocks of it in the client's cache on disk; a stream may run faster than that disk takes them."""
+        zest.run(self.binary, "warmup", path)
+
     def fetched(self):
         """Bytes got from the store so far."""
         with open(self.path(".stats")) as stats:
@@ -125,6 +129,12 @@ def read_stream(index, folder):
             pass
 
 
+def forget_pages(path):
+    fd = os.open(path, os.O_RDONLY)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(fd)
+
+
 def streams(client, options):
     size = options.size * MiB
     for name, folder, count in (("1 stream", "one", 1), (f"{STREAMS} streams", "many", STREAMS)):
@@ -138,14 +148,12 @@ def streams(client, options):
         client.measure(f"write {name}, drained", write, size_mib=total)
         client.cold()
         client.measure(f"read {name} cold", read, size_mib=total)
+        client.warm_up(client.path(folder))
         drop_caches()
+        client.measure(f"read {name} warm, from disk", read, size_mib=total)
+        for index in range(count):
+            forget_pages(client.path(folder, f"stream-{index}"))
         client.measure(f"read {name} warm", read, size_mib=total)
-
-
-def forget_pages(path):
-    fd = os.open(path, os.O_RDONLY)
-    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    os.close(fd)
 
 
 def random_reads(path, size, offsets):
@@ -168,9 +176,9 @@ def random_access(client, options):
         offsets = [rng.randrange(size // read_size) * read_size for _ in range(cold // (5 if options.quick else 1))]
         client.measure(f"random {name} cold", lambda: random_reads(path, read_size, offsets), size_mib=None, count=len(offsets))
         client.results[-1]["fetched_per_byte"] = client.results[-1]["fetched_mib"] * MiB / (len(offsets) * read_size)
-        for _ in range(2):  # once into the client's cache, once so that the page cache has the cache's files
-            read_stream(0, client.path("random"))
-            forget_pages(path)
+        client.warm_up(path)
+        read_stream(0, client.path("random"))  # so that the page cache has the cache's files
+        forget_pages(path)
         offsets = [rng.randrange(size // read_size) * read_size for _ in range(warm // (5 if options.quick else 1))]
         client.measure(f"random {name} warm", lambda: random_reads(path, read_size, offsets), count=len(offsets))
 
