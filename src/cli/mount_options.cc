@@ -224,7 +224,8 @@ std::vector<std::string> cache_dirs(const std::vector<std::string>& given) {
   return out;
 }
 
-// A directory's attributes after a change of our own: much less than the kernel would keep them.
+// A directory's attributes after a change of our own, a file's after its opening: much less than the kernel would keep
+// them.
 constexpr int64_t kOwnDirsMs = 50;
 
 Result<void> resolve_meta(const MountOptions& o, MountSettings& s) {

@@ -80,7 +80,10 @@ void Meta::set_events(Events events) {
   auto seen = [&state](Ino ino) { return ino == state.root ? kRootIno : ino; };
   Watcher watcher;
   watcher.inode = [&state, seen](Ino ino, bool data) {
-    if (data) state.open_files.forget(ino);
+    if (data)
+      state.open_files.forget(ino);
+    else
+      state.open_files.forget_attr(ino);
     if (state.events.inode_changed) state.events.inode_changed(seen(ino), data);
   };
   watcher.entry = [&state, seen](Ino parent, const std::string& name) {

@@ -22,17 +22,26 @@ void OpenFiles::learn(File& file, const Attr& attr, int64_t now_ms) {
   file.read_at_ms = now_ms;
 }
 
-bool OpenFiles::open(Ino ino, const Attr& attr, int64_t now_ms) {
+uint64_t OpenFiles::expect(Ino ino) {
+  std::lock_guard lock(mutex_);
+  auto [it, made] = files_.try_emplace(ino);
+  if (made) it->second.version = ++versions_;
+  return it->second.version;
+}
+
+bool OpenFiles::open(Ino ino, const Attr& attr, int64_t now_ms, uint64_t version,
+                     std::shared_ptr<const ChunkView> first) {
   std::lock_guard lock(mutex_);
   auto [it, made] = files_.try_emplace(ino);
   File& file = it->second;
-  bool keep_cache = !made && file.opened_mtime == attr.mtime;
-  if (made) {
-    file.version = ++versions_;
-    file.attr = attr;
-  }
+  const bool keep_cache = file.opened_mtime == attr.mtime;
+  if (made) file.version = ++versions_;
+  const bool current = !made && file.version == version;
   learn(file, attr, now_ms);
+  if (current && first) file.chunks[0] = std::move(first);
   file.opened_mtime = attr.mtime;
+  file.opened_version = current ? file.version : 0;
+  file.opened_at_ms = now_ms;
   file.refs++;
   return keep_cache;
 }
@@ -75,6 +84,15 @@ std::optional<Attr> OpenFiles::attr(Ino ino, int64_t now_ms, int64_t max_age_ms)
   auto it = files_.find(ino);
   if (it == files_.end() || !it->second.fresh || now_ms - it->second.read_at_ms >= max_age_ms) return {};
   return it->second.attr;
+}
+
+std::optional<Attr> OpenFiles::attr_at_open(Ino ino, int64_t now_ms, int64_t max_age_ms) const {
+  std::lock_guard lock(mutex_);
+  auto it = files_.find(ino);
+  if (it == files_.end()) return {};
+  const File& file = it->second;
+  if (file.version != file.opened_version || now_ms - file.opened_at_ms >= max_age_ms) return {};
+  return file.attr;
 }
 
 void OpenFiles::update(Ino ino, const Attr& attr, int64_t now_ms) {
@@ -133,7 +151,10 @@ void OpenFiles::forget_chunks(Ino ino, ChunkIndex first, ChunkIndex last) {
 
 void OpenFiles::forget_attr(Ino ino) {
   std::lock_guard lock(mutex_);
-  if (File* file = find(ino)) file->fresh = false;
+  if (File* file = find(ino)) {
+    file->version = ++versions_;
+    file->fresh = false;
+  }
 }
 
 void OpenFiles::changed_here(Ino ino, const Attr& before, const Attr& after,

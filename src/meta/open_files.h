@@ -12,13 +12,17 @@
 
 namespace zest::meta {
 
-// Thread safe. An entry is made by open() and outlives the last close, so that opening again finds its views; the calls
-// on an inode without an entry do nothing.
+// Thread safe. An entry is made by expect() or open() and outlives the last close, so that opening again finds its
+// views; the calls on an inode without an entry do nothing.
 class OpenFiles {
  public:
-  // One more reference. keep_cache: the file is what it was at this client's previous open, but for this client's own
-  // changes.
-  bool open(Ino ino, const Attr& attr, int64_t now_ms);
+  // Makes the entry of a file that is about to be read from the database for opening it; gives its version.
+  uint64_t expect(Ino ino);
+  // One more reference. `attr`, and `first`, the view of chunk 0 if it was read with it, as they were read under
+  // `version`; 0: that is not known. keep_cache: the file is what it was at this client's previous open, but for this
+  // client's own changes.
+  bool open(Ino ino, const Attr& attr, int64_t now_ms, uint64_t version = 0,
+            std::shared_ptr<const ChunkView> first = nullptr);
   // One less; true when it was the last. `sustained`, if given: the last, of an inode that was marked; clears the mark.
   bool close(Ino ino, bool* sustained = nullptr);
   bool is_open(Ino ino) const;
@@ -29,12 +33,15 @@ class OpenFiles {
 
   // Attributes not older than max_age_ms.
   std::optional<Attr> attr(Ino ino, int64_t now_ms, int64_t max_age_ms) const;
+  // Those that the last open read, not more than max_age_ms ago, or newer ones. Nothing if this client has changed the
+  // file since.
+  std::optional<Attr> attr_at_open(Ino ino, int64_t now_ms, int64_t max_age_ms) const;
   void update(Ino ino, const Attr& attr, int64_t now_ms);  // drops chunk views when the mtime differs
   std::shared_ptr<const ChunkView> chunk(Ino ino, ChunkIndex index) const;
   // Of the version that version() gave before the view was read. `attr`: the inode as it was read with the view.
   void keep_chunk(Ino ino, ChunkIndex index, std::shared_ptr<const ChunkView> view, uint64_t version,
                   const Attr* attr = nullptr, int64_t now_ms = 0);
-  // Changes with each forget(); a view read from the database under an older version is not kept.
+  // Changes with each forget() and own change; a view read from the database under an older version is not kept.
   uint64_t version(Ino ino) const;
   void forget(Ino ino);  // all views, and the attributes
   void forget_chunk(Ino ino, ChunkIndex index);
@@ -52,7 +59,9 @@ class OpenFiles {
   struct File {
     int refs = 0;
     Attr attr;
-    Time opened_mtime;  // at the last open, moved on by this client's own changes
+    std::optional<Time> opened_mtime;  // at the last open, moved on by this client's own changes
+    uint64_t opened_version = 0;       // at the last open; 0: what was read was out of date by then
+    int64_t opened_at_ms = 0;
     bool fresh = false;
     int64_t read_at_ms = 0, closed_at_ms = 0;
     uint64_t version = 0;

@@ -111,6 +111,33 @@ TEST(OpenFiles, sustained_at_the_last_close) {
   EXPECT_FALSE(sustained);
 }
 
+TEST(OpenFiles, what_was_read_for_opening_counts_unless_it_changed_meanwhile) {
+  OpenFiles files;
+  const uint64_t version = files.expect(kFile);
+  EXPECT_FALSE(files.is_open(kFile));
+  EXPECT_FALSE(files.open(kFile, at(0), 100, version, view())) << "it was never open before";
+  EXPECT_TRUE(files.chunk(kFile, 0));
+  EXPECT_TRUE(files.attr_at_open(kFile, 149, 50));
+  EXPECT_FALSE(files.attr_at_open(kFile, 150, 50));
+  files.forget_attr(kFile);
+  EXPECT_FALSE(files.attr_at_open(kFile, 100, 50));
+
+  const uint64_t before = files.expect(kFile);
+  files.changed_here(kFile, at(0), at(2), {}, 100);
+  files.open(kFile, at(2), 100, before, view());
+  EXPECT_FALSE(files.chunk(kFile, 0)) << "read before this client's change";
+  EXPECT_FALSE(files.attr_at_open(kFile, 100, 50));
+  files.open(kFile, at(2), 100);
+  EXPECT_FALSE(files.attr_at_open(kFile, 100, 50)) << "nobody knows when it was read";
+
+  // newer ones than the opening's, from elsewhere
+  files.open(kFile, at(2), 100, files.expect(kFile));
+  Attr attr = at(2);
+  attr.mode = 0600;
+  files.update(kFile, attr, 110);
+  EXPECT_EQ(files.attr_at_open(kFile, 110, 50), attr);
+}
+
 TEST(OpenFiles, trim_drops_what_is_closed_longest_while_crowded) {
   OpenFiles files;
   for (uint64_t i = 1; i <= 10; i++) {

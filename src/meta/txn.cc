@@ -154,7 +154,8 @@ Result<void> Txn::want(std::span<const Want> wants) {
   return {};
 }
 
-// Assumes all of it or nothing: when one record has to be fetched, the others come along for nothing.
+// Assumes all of it or nothing: when one record has to be fetched, the others come along for nothing. A directory that
+// is to be removed is taken for empty.
 bool Txn::assume(std::span<const Want> wants) {
   if (!recent_) return false;
   std::vector<std::pair<Key, Value>> found;
@@ -165,10 +166,10 @@ bool Txn::assume(std::span<const Want> wants) {
   };
   for (const auto& want : wants) {
     if (!look(want.key)) return false;
-    auto* entry = std::get_if<Entry>(&found.back().second);
-    if (!entry || !(want.follow || want.follow_empty)) continue;
-    if (want.follow_empty && entry->type == FileType::kDirectory) return false;
-    if (const Key inode = Key::inode(entry->ino); !knows(inode) && !look(inode)) return false;
+    if (!(want.follow || want.follow_empty) || absent(found.back().second)) continue;
+    const Entry entry = std::get<Entry>(found.back().second);
+    if (const Key inode = Key::inode(entry.ino); !knows(inode) && !look(inode)) return false;
+    if (want.follow_empty && entry.type == FileType::kDirectory) found.emplace_back(Key::has_entries(entry.ino), false);
   }
   if (!engine_.assume(found)) return false;
   for (auto& [key, value] : found) {

@@ -1,6 +1,7 @@
 // open, close (semantics.md 7.1).
 #include <fcntl.h>
 
+#include "meta/ops/view_chunk.h"
 #include "meta/state.h"
 
 namespace zest::meta {
@@ -36,6 +37,11 @@ Result<Meta::Opened> Meta::open(const Context& ctx, Ino ino, uint32_t flags) {
   std::optional<Attr> cached;
   if (s.options.open_cache_ms > 0) cached = s.open_files.attr(ino, s.clock.monotonic_ms(), s.options.open_cache_ms);
   Attr attr;
+  // Who opens for reading will ask for the first chunk next: it comes along.
+  const bool reads = (flags & O_ACCMODE) != O_WRONLY && !(flags & O_TRUNC);
+  const bool with_chunk = !cached && reads && !s.open_files.chunk(ino, 0);
+  const uint64_t version = s.open_files.expect(ino);
+  std::string records;
   // Close to open: what another client closed before is what this open sees, so no cache is asked.
   TxnOptions options;
   options.write = false;
@@ -44,16 +50,23 @@ Result<Meta::Opened> Meta::open(const Context& ctx, Ino ino, uint32_t flags) {
     if (cached) {
       attr = *cached;
     } else {
-      ZEST_TRY(txn.want({{Key::inode(ino)}}));
+      const Want wants[] = {{Key::inode(ino)}, {Key::chunk(ino, 0)}};
+      ZEST_TRY(txn.want(std::span(wants, with_chunk ? 2 : 1)));
       ZEST_ASSIGN(auto found, txn.attr(ino));
       if (!found) return fail(ENOENT);
       attr = *found;
+      if (with_chunk) {
+        ZEST_ASSIGN(records, txn.chunk(ino, 0));
+      }
     }
     return check_open(s, txn, ctx, ino, attr, flags);
   }));
   Opened opened;
   opened.attr = attr;
-  opened.keep_cache = s.open_files.open(ino, attr, s.clock.monotonic_ms());
+  std::shared_ptr<const ChunkView> first;
+  if (with_chunk && attr.is_file())
+    if (auto view = view_chunk(s, ino, 0, records)) first = std::move(*view);  // else the read tells
+  opened.keep_cache = s.open_files.open(ino, attr, s.clock.monotonic_ms(), cached ? 0 : version, std::move(first));
   if (atime_due(s.options.atime, attr, s.clock.now()) && !s.options.read_only) touch_atime(s, ino);
   return opened;
 }

@@ -1,12 +1,24 @@
 // What a chunk shows (semantics.md 7.4, 7.6), and the ids of new slices.
 #include <fmt/format.h>
 
-#include "meta/state.h"
+#include "meta/ops/view_chunk.h"
 
 namespace zest::meta {
 
 namespace {
 constexpr size_t kReadCompactsAt = 5;  // records or pieces
+}
+
+Result<std::shared_ptr<const ChunkView>> view_chunk(State& state, Ino ino, ChunkIndex chunk, std::string_view records) {
+  auto slices = decode_slices(records);
+  if (!slices) return fail(EIO, fmt::format("inode {}: chunk {}: broken list of slices", raw(ino), chunk));
+  auto view = std::make_shared<ChunkView>();
+  view->pieces = resolve_slices(*slices);
+  view->records = slices->size();
+  const bool many = view->records >= kReadCompactsAt || view->pieces.size() >= kReadCompactsAt;
+  if (many && !state.options.read_only && plan_compaction(*slices).size > 0)
+    state.compactor.background(state, ino, chunk);
+  return view;
 }
 
 Result<SliceId> Meta::new_slice_id() {
@@ -37,15 +49,9 @@ Result<ChunkView> Meta::read_chunk(Ino ino, ChunkIndex chunk) {
   }));
   if (records.empty() && !attr) return fail(ENOENT);
   if (records.empty() && !attr->is_file()) return fail(EPERM);
-  auto slices = decode_slices(records);
-  if (!slices) return fail(EIO, fmt::format("inode {}: chunk {}: broken list of slices", raw(ino), chunk));
-  auto view = std::make_shared<ChunkView>();
-  view->pieces = resolve_slices(*slices);
-  view->records = slices->size();
+  ZEST_ASSIGN(auto view, view_chunk(s, ino, chunk, records));
   s.open_files.keep_chunk(ino, chunk, view, version, attr ? &*attr : nullptr, s.clock.monotonic_ms());
   if (attr && atimes && atime_due(s.options.atime, *attr, s.clock.now())) touch_atime(s, ino);
-  bool worth_it = view->records >= kReadCompactsAt || view->pieces.size() >= kReadCompactsAt;
-  if (worth_it && !s.options.read_only && plan_compaction(*slices).size > 0) s.compactor.background(s, ino, chunk);
   return *view;
 }
 

@@ -138,8 +138,12 @@ Result<std::vector<Value>> RedisTxn::fetch_from_server(std::span<const Want> wan
 bool RedisTxn::assume(std::span<const std::pair<Key, Value>> records) {
   for (const auto& [key, value] : records) {
     Raw raw;
-    raw.present = !std::holds_alternative<std::monostate>(value);
-    if (raw.present) raw.text = *encode_single(key, value);
+    if (auto* filled = std::get_if<bool>(&value)) {  // kHasEntries
+      raw.present = *filled;
+    } else if (!std::holds_alternative<std::monostate>(value)) {
+      raw.present = true;
+      raw.text = *encode_single(key, value);
+    }
     reads_.try_emplace(key, std::vector<Raw>{std::move(raw)});
   }
   return true;
