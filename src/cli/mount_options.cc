@@ -257,14 +257,14 @@ Result<void> resolve_meta(const MountOptions& o, MountSettings& s) {
 Result<void> resolve_hours(const MountOptions& o, data::DataOptions& d) {
   if (o.upload_hours.empty()) return {};
   auto parts = split(o.upload_hours, ",-");
-  auto from = parts.size() == 2 ? parse_int(parts[0]) : std::nullopt;
-  auto to = parts.size() == 2 ? parse_int(parts[1]) : std::nullopt;
-  if (!from || !to || *from < 0 || *from > 23 || *to < 0 || *to > 23) {
+  const int64_t from = parts.size() == 2 ? parse_int(parts[0]).value_or(-1) : -1;
+  const int64_t to = parts.size() == 2 ? parse_int(parts[1]).value_or(-1) : -1;
+  if (from < 0 || from > 23 || to < 0 || to > 23) {
     log_warning(fmt::format("unusable upload hours \"{}\": ignored", o.upload_hours));
     return {};
   }
-  d.upload_from_hour = static_cast<int>(*from);
-  d.upload_to_hour = static_cast<int>(*to);
+  d.upload_from_hour = static_cast<int>(from);
+  d.upload_to_hour = static_cast<int>(to);
   return {};
 }
 
