@@ -321,6 +321,8 @@ Result<void> JsonLoader::end_node() {
   } else if (!top && !node.attr.is_dir() && node.attr.nlink > 1) {
     first_parent_[raw(node.ino)] = raw(node.attr.parent);
   }
+  if (node.attr.is_file() && node.attr.length >= kMaxFileSize)
+    return fail(EINVAL, fmt::format("inode {}: no file has {} bytes", raw(node.ino), node.attr.length));
   ZEST_TRY(write_node(node, fresh));
   if (options_.progress) (*options_.progress)++;
   if (top) return {};

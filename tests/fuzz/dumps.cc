@@ -102,14 +102,23 @@ std::string packed(dump::Packing packing, std::string_view text) {
   return bytes;
 }
 
+// The text with the first `from` after it replaced.
+std::string replaced(std::string text, std::string_view from, std::string_view to) {
+  const size_t at = text.find(from);
+  require(at != std::string::npos, "the dump holds what is to be replaced");
+  return text.replace(at, from.size(), to);
+}
+
 }  // namespace
 
 std::vector<Target> dump_targets() {
   auto meta = filled_volume();
   const std::string json = dump_of(*meta, true), binary = dump_of(*meta, false);
   (void)meta->close_session();
+  // a length whose sum overflows
+  const std::string length = "\"length\":5000", endless = replaced(json, length, "\"length\":9223372036854775806");
   return {
-      {"dumps.json", {json}, load_dump<dump::load_json>, 4},
+      {"dumps.json", {json, endless}, load_dump<dump::load_json>, 4},
       {"dumps.binary", {binary}, load_dump<dump::load_binary>, 4},
       {"dumps.contents", {binary}, look_into, 8},
       {"dumps.packed", {packed(dump::Packing::kGzip, json), packed(dump::Packing::kZstd, json), json}, unpack},
