@@ -19,6 +19,7 @@ Result<std::unique_ptr<object::Storage>> open_storage(const MountSettings& setti
   if (settings.storage_class) effective.storage_class = *settings.storage_class;
   auto store = settings.store;
   store.storage_class = effective.storage_class;
+  if (settings.tag) store.tag = *settings.tag;
   store.upload_limit = settings.upload_limit.value_or(format.upload_limit * 1'000'000 / 8);
   store.download_limit = settings.download_limit.value_or(format.download_limit * 1'000'000 / 8);
   store.max_connections = settings.data.max_uploads + settings.data.max_downloads;
@@ -32,7 +33,11 @@ bool same_storage(const Format& a, const Format& b) {
     return std::tie(f.storage, f.bucket, f.access_key, f.secret_key, f.session_token, f.storage_class, f.upload_limit,
                     f.download_limit);
   };
-  return parts(a) == parts(b);
+  auto tag = [](const Format& f) {
+    auto tier = f.tiers.find(0);
+    return tier == f.tiers.end() ? std::string() : tier->second.tag;
+  };
+  return parts(a) == parts(b) && tag(a) == tag(b);
 }
 
 }  // namespace

@@ -314,7 +314,7 @@ Result<void> resolve_data(const MountOptions& o, MountSettings& s) {
   ZEST_ASSIGN(c.mode, octal(o.cache_mode, "cache-mode"));
   s.store.put_timeout_ms = d.put_timeout_ms;
   s.store.get_timeout_ms = d.get_timeout_ms;
-  s.storage = o.storage, s.bucket = o.bucket, s.storage_class = o.storage_class;
+  s.storage = o.storage, s.bucket = o.bucket, s.storage_class = o.storage_class, s.tag = o.tag;
   if (!o.upload_limit.empty()) {
     ZEST_ASSIGN(s.upload_limit, bandwidth(o.upload_limit, "upload-limit"));
   }
@@ -469,6 +469,7 @@ void add_client_options(CLI::App& app, MountOptions& o) {
   app.add_option("--storage", o.storage, "type of the storage, for this client")->group("DATA STORAGE");
   app.add_option("--bucket", o.bucket, "its address, for this client")->group("DATA STORAGE");
   app.add_option("--storage-class", o.storage_class, "its storage class, for this client")->group("DATA STORAGE");
+  app.add_option("--tag", o.tag, "key=value on objects uploaded by this client")->group("DATA STORAGE");
   app.add_option("--cache-dir", o.cache_dirs,
                  "directories of the cache, separated by ':'; memory: none (/var/jfsCache)")
       ->group("DATA CACHE")

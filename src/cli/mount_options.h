@@ -43,7 +43,7 @@ struct MountOptions {
   bool readdir_cache = false;
   int64_t open_cache_limit = 10'000;
   // storage
-  std::optional<std::string> storage, bucket, storage_class;
+  std::optional<std::string> storage, bucket, storage_class, tag;
   std::string get_timeout = "60s", put_timeout = "60s", upload_limit, download_limit;
   int io_retries = 10, max_uploads = 20, max_downloads = 200, max_stage_write = 1000, max_deletes = 10;
   bool check_storage = false;
@@ -76,7 +76,7 @@ struct MountSettings {
   object::StoreOptions store;
   fs::Options fs;
   fuse::Options fuse;
-  std::optional<std::string> storage, bucket, storage_class;
+  std::optional<std::string> storage, bucket, storage_class, tag;
   std::optional<int64_t> upload_limit, download_limit;  // bytes a second
   bool check_storage = false;
   std::string metrics;         // address

@@ -27,8 +27,26 @@ struct TierCommand {
  private:
   int list(const Format& format) const;
   int set(meta::Meta& meta);
-  int restore(const Format& format) const;
+  int restore(meta::Meta& meta) const;
 };
+
+constexpr int kThreads = 10;
+
+// The objects of a file.
+Result<void> each_block(meta::Meta& meta, Ino ino, uint64_t length,
+                        const std::function<Result<void>(const std::string& key)>& call) {
+  std::set<std::pair<SliceId, uint32_t>> slices;
+  for (ChunkIndex chunk = 0; chunk * kChunkSize < length; chunk++) {
+    ZEST_ASSIGN(auto view, meta.read_chunk(ino, chunk));
+    for (auto& piece : view.pieces)
+      if (raw(piece.id)) slices.emplace(piece.id, piece.size);
+  }
+  auto format = meta.format();
+  for (auto& [id, size] : slices)
+    for (uint32_t index = 0; uint32_t bytes = block_bytes(format.block_size(), size, index); index++)
+      ZEST_TRY(call(block_key(format, id, index, bytes)));
+  return {};
+}
 
 std::map<int, Tier> tiers_of(const Format& format) {
   auto tiers = format.tiers;
@@ -92,20 +110,10 @@ class Mover : public meta::Visitor {
 
  private:
   Result<void> rewrite(Ino ino, uint64_t length) {
-    std::set<std::pair<SliceId, uint32_t>> slices;
-    for (ChunkIndex chunk = 0; chunk * kChunkSize < length; chunk++) {
-      ZEST_ASSIGN(auto view, meta_.read_chunk(ino, chunk));
-      for (auto& piece : view.pieces)
-        if (raw(piece.id)) slices.emplace(piece.id, piece.size);
-    }
-    auto format = meta_.format();
-    for (auto& [id, size] : slices)
-      for (uint32_t index = 0; uint32_t bytes = block_bytes(format.block_size(), size, index); index++) {
-        auto key = block_key(format, id, index, bytes);
-        ZEST_ASSIGN(auto body, store_.get(key));
-        ZEST_TRY(store_.put(key, body, tier_.storage_class));
-      }
-    return {};
+    return each_block(meta_, ino, length, [&](const std::string& key) -> Result<void> {
+      ZEST_ASSIGN(auto body, store_.get(key));
+      return store_.put(key, body, {tier_.storage_class, tier_.tag});
+    });
   }
 
   meta::Meta& meta_;
@@ -126,7 +134,7 @@ int TierCommand::set(meta::Meta& meta) {
   if (!found) return complain("lookup " + args[2], found.error());
   auto store = open_volume_storage(meta.format());
   if (!store) return complain("cannot open the storage", store.error());
-  bool rewrite = (*store)->limits().storage_classes;
+  bool rewrite = (*store)->limits().placement;
   if (!rewrite) log_warning("Set storage tier: not supported");
   Mover mover(meta, **store, wanted->second, rewrite, recursive, force);
   Result<void> moved;
@@ -145,11 +153,68 @@ int TierCommand::set(meta::Meta& meta) {
   return 0;
 }
 
-// No storage of ours thaws archived objects; the reference tells it the same way for storages that cannot.
-int TierCommand::restore(const Format& format) const {
-  auto store = open_volume_storage(format);
+// Asks the storage for the blocks of files.
+class Thawer : public meta::Visitor {
+ public:
+  Thawer(meta::Meta& meta, object::Storage& store, bool recursive, int days)
+      : meta_(meta), store_(store), recursive_(recursive), days_(days) {}
+
+  Result<void> page(const meta::WalkDirPtr& dir, std::vector<meta::DirEntry>& entries,
+                    std::vector<meta::WalkDirPtr>& descend) override {
+    for (auto& entry : entries) {
+      if (entry.entry.type == FileType::kDirectory && recursive_)
+        descend.push_back(std::make_shared<meta::WalkDir>(dir, entry.entry.ino, entry.name));
+      else if (entry.entry.type == FileType::kFile)
+        ZEST_TRY(thaw(entry.entry.ino));
+    }
+    return {};
+  }
+
+  Result<void> thaw(Ino ino) {
+    ZEST_ASSIGN(auto attr, meta_.getattr(meta::Context{}, ino));
+    return each_block(meta_, ino, attr.length, [&](const std::string& key) -> Result<void> {
+      ZEST_ASSIGN(const bool archived, store_.restore(key, days_));
+      (archived ? asked : readable)++;
+      return {};
+    });
+  }
+
+  std::atomic<uint64_t> asked{0}, readable{0};
+
+ private:
+  meta::Meta& meta_;
+  object::Storage& store_;
+  const bool recursive_;
+  const int days_;
+};
+
+int TierCommand::restore(meta::Meta& meta) const {
+  if (days < 1) return complain("days should be greater than 0");
+  meta::Context root;
+  root.cancelled = watch_interrupts();
+  auto found = meta.resolve(root, args[2]);
+  if (!found) return complain("lookup " + args[2], found.error());
+  auto store = open_volume_storage(meta.format());
   if (!store) return complain("cannot open the storage", store.error());
-  return complain(fmt::format("restore of archived objects: not supported by {}", (*store)->describe()));
+  Thawer thawer(meta, **store, recursive, days);
+  Result<void> done;
+  {
+    Progress progress("Asked for", &thawer.asked, nullptr);
+    if (found->attr.is_dir()) {
+      meta::WalkOptions options;
+      options.threads = kThreads;
+      options.cancelled = root.cancelled;
+      done = meta::walk(meta.engine(), options, std::make_shared<meta::WalkDir>(nullptr, found->ino, ""), thawer);
+    } else {
+      done = thawer.thaw(found->ino);
+    }
+  }
+  if (!done && done.error().code == ENOTSUP)
+    return complain(fmt::format("restore of archived objects: not supported by {}", (*store)->describe()));
+  if (!done) return complain("tier restore", done.error());
+  log_info(fmt::format("asked for {} archived objects, readable for {} days some hours from now; {} are not archived",
+                       thawer.asked.load(), days, thawer.readable.load()));
+  return 0;
 }
 
 int TierCommand::run() {
@@ -163,7 +228,7 @@ int TierCommand::run() {
   auto opened = open_volume(args[1], {});
   if (!opened) return complain("", opened.error());
   if (sub == "list") return list((*opened)->format());
-  if (sub == "restore") return restore((*opened)->format());
+  if (sub == "restore") return restore(**opened);
   int code = set(**opened);
   auto flushed = (*opened)->flush_ledgers();
   return flushed ? code : complain("tier set", flushed.error());
@@ -177,7 +242,7 @@ Runner setup_tier(CLI::App& app) {
   app.add_option("--tier", command->tier, "the tier, 0 to 3");
   app.add_flag("--recursive,-r", command->recursive, "and everything below the directory");
   app.add_flag("--force,-f", command->force, "also what is of this tier already");
-  app.add_option("--days", command->days, "days that restored objects stay readable");
+  app.add_option("--days", command->days, "days that restored objects stay readable (restore)");
   app.add_flag("--json", command->json, "print JSON instead of a table");
   return [command] { return command->run(); };
 }

@@ -81,7 +81,7 @@ void BlockStore::stop() {
 
 std::string BlockStore::key(const BlockId& id) const { return block_key(format_, id.slice, id.index, id.bytes); }
 
-Result<void> BlockStore::put_object(const BlockId& id, std::string_view data, const std::string& storage_class) {
+Result<void> BlockStore::put_object(const BlockId& id, std::string_view data, const object::Placement& placement) {
   Waiting waiting(Part::kObject);
   Slots::Guard slot(upload_slots_);
   Counted uploading(stats_.uploading);
@@ -100,7 +100,7 @@ Result<void> BlockStore::put_object(const BlockId& id, std::string_view data, co
     data = packed;
   }
   auto start = now_us();
-  auto result = storage_.put(name, data, storage_class);
+  auto result = storage_.put(name, data, placement);
   auto took = now_us() - start;
   log_slow("PUT", name, took);
   stats_.object_puts++;
@@ -113,8 +113,8 @@ Result<void> BlockStore::put_object(const BlockId& id, std::string_view data, co
   return {};
 }
 
-Result<void> BlockStore::upload(const BlockId& id, const BufferPtr& data, const std::string& storage_class) {
-  ZEST_TRY(put_object(id, data->view(), storage_class));
+Result<void> BlockStore::upload(const BlockId& id, const BufferPtr& data, const object::Placement& placement) {
+  ZEST_TRY(put_object(id, data->view(), placement));
   if (cache_ && (id.bytes < block_size_ || options_.cache.large_write)) {
     Waiting waiting(Part::kCache);
     cache_->put(id, data, false);

@@ -54,9 +54,9 @@ class BlockStore {
   bool far() const { return us_per_mib_ * (block_size_ >> 10) > kFarUs << 10; }
 
   // One attempt to put the block into the object store, compressed; takes an upload slot.
-  Result<void> put_object(const BlockId& id, std::string_view data, const std::string& storage_class = {});
+  Result<void> put_object(const BlockId& id, std::string_view data, const object::Placement& placement = {});
   // The same, and the cache gets it if the rules say so.
-  Result<void> upload(const BlockId& id, const BufferPtr& data, const std::string& storage_class = {});
+  Result<void> upload(const BlockId& id, const BufferPtr& data, const object::Placement& placement = {});
 
   // Bytes [offset, offset + into.size()) of the block: from a fetch in progress, the cache, or the object store. whole:
   // the rest of the block will be wanted too. `keep`, if given, gets the whole block when it was fetched.

@@ -54,10 +54,10 @@ Result<void> FileWriter::upload_once(const Task& task) {
     if (!task.slice->frozen) id.bytes = task.slice->block_size;
   }
   if (!buffer) return {};  // dropped meanwhile
-  // A staged block would have to remember its class.
-  const std::string storage_class = env_.storage_class(ino_);
-  if (storage_class.empty() && env_.staging && env_.staging->stage(id, buffer)) return {};
-  return env_.blocks.upload(id, buffer, storage_class);
+  // A staged block would have to remember it.
+  const object::Placement placement = env_.placement(ino_);
+  if (placement.is_default() && env_.staging && env_.staging->stage(id, buffer)) return {};
+  return env_.blocks.upload(id, buffer, placement);
 }
 
 void FileWriter::run_upload(const Task& task, int attempt) {

@@ -38,7 +38,7 @@ struct WriterEnv {
   ThreadPool& commits;
   std::function<void()> relieve;  // memory is short: make all files upload what they hold
   std::function<void(SliceId, uint32_t size)> remove_slice;
-  std::function<std::string(Ino)> storage_class;  // of the file's tier; empty: the volume's
+  std::function<object::Placement(Ino)> placement;  // of the file's tier
 };
 
 // A slice that is not committed, as a reader needs it.

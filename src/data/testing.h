@@ -164,8 +164,8 @@ struct Volume {
     Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer) override {
       return inner->get_into(key, offset, buffer);
     }
-    Result<void> put(const std::string& key, std::string_view body, std::string_view storage_class) override {
-      return inner->put(key, body, storage_class);
+    Result<void> put(const std::string& key, std::string_view body, const object::Placement& where) override {
+      return inner->put(key, body, where);
     }
     Result<void> remove(const std::string& key) override { return inner->remove(key); }
     Result<object::ListPage> list(const std::string& prefix, const std::string& after, const std::string& token,

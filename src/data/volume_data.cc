@@ -49,7 +49,7 @@ VolumeData::VolumeData(meta::Meta& meta, std::unique_ptr<object::Storage> storag
   writer_ = std::make_unique<Writer>(
       meta_, *blocks_, options_.writeback ? staging_.get() : nullptr, clock_, options_,
       [this] { reader_->drop_read_ahead(true); }, [this](SliceId id, uint32_t size) { (void)delete_slice(id, size); },
-      [this](Ino ino) { return storage_class(ino); });
+      [this](Ino ino) { return placement(ino); });
   reader_ = std::make_unique<Reader>(meta_, *blocks_, *writer_, clock_, options_);
   blocks_->set_relief([this] { reader_->drop_read_ahead(true); });
   ticker_ = std::make_unique<Periodic>("data", kTickMs, [this] { tick(); });
@@ -246,20 +246,21 @@ Result<void> VolumeData::gather(const std::vector<Slice>& pieces, uint32_t from,
   return {};
 }
 
-std::string VolumeData::class_of_tier(uint8_t tier) const {
+object::Placement VolumeData::placement_of_tier(uint8_t tier) const {
   auto found = format_.tiers.find(tier);
-  return tier > 0 && found != format_.tiers.end() ? found->second.storage_class : std::string();
+  if (tier == 0 || found == format_.tiers.end()) return {};
+  return {found->second.storage_class, found->second.tag};
 }
 
-std::string VolumeData::storage_class(Ino ino) {
+object::Placement VolumeData::placement(Ino ino) {
   if (format_.tiers.empty()) return {};
   auto attr = meta_.getattr(meta::Context{}, ino);  // the file is open: mostly at hand
-  return attr ? class_of_tier(attr->tier) : std::string();
+  return attr ? placement_of_tier(attr->tier) : object::Placement();
 }
 
 Result<void> VolumeData::compact(const CompactionPlan& plan, SliceId id, uint8_t tier) {
   const uint32_t block = format_.block_size();
-  const std::string wanted_class = class_of_tier(tier);
+  const object::Placement placement = placement_of_tier(tier);
   Result<void> outcome;
   uint32_t written = 0;
   for (uint32_t i = 0; outcome && i < block_count(plan.size, block); i++) {
@@ -273,7 +274,7 @@ Result<void> VolumeData::compact(const CompactionPlan& plan, SliceId id, uint8_t
     written = i + 1;
     for (int attempt = 0;; attempt++) {
       outcome = gather(plan.pieces, i * block, std::span(memory->data(), one.bytes));
-      if (outcome) outcome = blocks_->upload(one, memory, wanted_class);
+      if (outcome) outcome = blocks_->upload(one, memory, placement);
       if (outcome || attempt >= std::min(options_.io_retries, 3) || closed_) break;
       clock_.sleep_ms(attempt * attempt * 1000 + 10);
     }

@@ -49,8 +49,8 @@ class VolumeData : public Data {
 
  private:
   void make_cache();
-  std::string class_of_tier(uint8_t tier) const;
-  std::string storage_class(Ino ino);  // where the file's blocks go
+  object::Placement placement_of_tier(uint8_t tier) const;
+  object::Placement placement(Ino ino);  // where the file's blocks go
   void tick();
   void warm_up(const std::vector<BlockId>& blocks);
   void look_up(const BlockId& id, CacheState& state);

@@ -12,7 +12,7 @@ constexpr size_t kCommitThreads = 8;
 
 Writer::Writer(meta::Meta& meta, BlockStore& blocks, Staging* staging, const Clock& clock, const DataOptions& options,
                std::function<void()> drop_read_ahead, std::function<void(SliceId, uint32_t)> remove_slice,
-               std::function<std::string(Ino)> storage_class)
+               std::function<object::Placement(Ino)> placement)
     : uploads_("upload", static_cast<size_t>(std::max(options.max_uploads, 1)), 1 << 24),
       commits_("commit", kCommitThreads, 1 << 24),
       env_{meta,
@@ -25,7 +25,7 @@ Writer::Writer(meta::Meta& meta, BlockStore& blocks, Staging* staging, const Clo
            commits_,
            [this] { relieve(); },
            std::move(remove_slice),
-           std::move(storage_class)},
+           std::move(placement)},
       drop_read_ahead_(std::move(drop_read_ahead)) {
   ticker_ = std::thread([this] { run(); });
 }

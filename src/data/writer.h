@@ -16,7 +16,7 @@ class Writer {
  public:
   Writer(meta::Meta& meta, BlockStore& blocks, Staging* staging, const Clock& clock, const DataOptions& options,
          std::function<void()> drop_read_ahead, std::function<void(SliceId, uint32_t)> remove_slice,
-         std::function<std::string(Ino)> storage_class);
+         std::function<object::Placement(Ino)> placement);
   ~Writer();
 
   Result<void> write(Ino ino, uint64_t offset, std::span<const char> data, const std::atomic<bool>* cancelled);

@@ -25,10 +25,11 @@ class Decorator : public Storage {
   Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer) override {
     return inner_->get_into(key, offset, buffer);
   }
-  Result<void> put(const std::string& key, std::string_view body, std::string_view storage_class = {}) override {
-    return inner_->put(key, body, storage_class);
+  Result<void> put(const std::string& key, std::string_view body, const Placement& where = {}) override {
+    return inner_->put(key, body, where);
   }
   Result<void> copy(const std::string& dst, const std::string& src) override { return inner_->copy(dst, src); }
+  Result<bool> restore(const std::string& key, int days) override { return inner_->restore(key, days); }
   Result<void> remove(const std::string& key) override { return inner_->remove(key); }
   Result<void> sync() override { return inner_->sync(); }
   std::vector<std::pair<std::string, Error>> remove_many(std::span<const std::string> keys) override {

@@ -18,7 +18,7 @@ class Encrypt : public Decorator {
 
   Limits limits() const override {
     Limits limits;  // parts would have to be sealed one by one
-    limits.storage_classes = inner_->limits().storage_classes;
+    limits.placement = inner_->limits().placement;
     return limits;
   }
 
@@ -42,11 +42,11 @@ class Encrypt : public Decorator {
     return plain.copy(buffer.data(), buffer.size(), offset);
   }
 
-  Result<void> put(const std::string& key, std::string_view body, std::string_view storage_class) override {
-    if (body.size() >= kLarge) return put_large(key, body, storage_class);
+  Result<void> put(const std::string& key, std::string_view body, const Placement& where) override {
+    if (body.size() >= kLarge) return put_large(key, body, where);
     auto sealed = envelope_->seal(body);
     if (!sealed) return name(key, std::move(sealed.error()));
-    return inner_->put(key, *sealed, storage_class);
+    return inner_->put(key, *sealed, where);
   }
 
   Result<std::string> start_multipart(const std::string&) override { return fail(ENOTSUP); }
@@ -60,14 +60,14 @@ class Encrypt : public Decorator {
  private:
   // Larger than any block: a backup of the metadata. Sealed in a temporary file.
   static constexpr size_t kLarge = 32 << 20;
-  Result<void> put_large(const std::string& key, std::string_view body, std::string_view storage_class) {
+  Result<void> put_large(const std::string& key, std::string_view body, const Placement& where) {
     std::optional<MappedFile> sealed;
     auto done = envelope_->seal_into(body, [&](size_t size) -> Result<char*> {
       ZEST_ASSIGN(auto file, MappedFile::temporary(size));
       return sealed.emplace(std::move(file)).data();
     });
     if (!done) return name(key, std::move(done.error()));
-    return inner_->put(key, sealed->view(), storage_class);
+    return inner_->put(key, sealed->view(), where);
   }
 
   static std::unexpected<Error> name(const std::string& key, Error error) {

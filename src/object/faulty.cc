@@ -165,10 +165,10 @@ class Faulty : public Decorator {
     ZEST_ASSIGN(std::string body, get(key, offset, buffer.size()));
     return body.copy(buffer.data(), buffer.size());
   }
-  Result<void> put(const std::string& key, std::string_view body, std::string_view storage_class) override {
+  Result<void> put(const std::string& key, std::string_view body, const Placement& where) override {
     return run<void>(Faults::kPut, key, [&] {
       faults_->bytes_put_ += body.size();
-      return inner_->put(key, body, storage_class);
+      return inner_->put(key, body, where);
     });
   }
   Result<void> copy(const std::string& dst, const std::string& src) override {

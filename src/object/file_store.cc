@@ -100,7 +100,7 @@ class FileStore : public Storage {
     return read(fd.get(), key, offset, buffer.subspan(0, std::min<uint64_t>(buffer.size(), stored - offset)));
   }
 
-  Result<void> put(const std::string& key, std::string_view body, std::string_view) override {
+  Result<void> put(const std::string& key, std::string_view body, const Placement&) override {
     if (!safe_key(key)) return fail(EINVAL, "put " + key + ": no valid key");
     std::string target = path(key), folder = parent_of(target);
     if (key.ends_with('/')) {

@@ -59,9 +59,9 @@ class Limited : public Decorator {
     if (size) bandwidth_->download.take(*size);
     return size;
   }
-  Result<void> put(const std::string& key, std::string_view body, std::string_view storage_class) override {
+  Result<void> put(const std::string& key, std::string_view body, const Placement& where) override {
     bandwidth_->upload.take(body.size());
-    return inner_->put(key, body, storage_class);
+    return inner_->put(key, body, where);
   }
   Result<Part> put_part(const std::string& key, const std::string& upload, int number, std::string_view body) override {
     bandwidth_->upload.take(body.size());

@@ -43,11 +43,11 @@ class MemStore : public Storage {
     return body->copy(buffer.data(), buffer.size(), offset);
   }
 
-  Result<void> put(const std::string& key, std::string_view body, std::string_view storage_class) override {
+  Result<void> put(const std::string& key, std::string_view body, const Placement& where) override {
     if (key.empty()) return fail(EINVAL, "put: empty key");
     auto copy = std::make_shared<const std::string>(body);
     std::lock_guard lock(mutex_);
-    blobs_[key] = {std::move(copy), system_clock().now(), std::string(storage_class)};
+    blobs_[key] = {std::move(copy), system_clock().now(), where.storage_class};
     return {};
   }
 

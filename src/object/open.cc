@@ -72,6 +72,8 @@ Result<std::unique_ptr<Storage>> open_volume_store(const Format& format, const S
                                                    const std::string& passphrase) {
   StoreOptions store_options = options;
   if (store_options.storage_class.empty()) store_options.storage_class = format.storage_class;
+  if (auto tier = format.tiers.find(0); store_options.tag.empty() && tier != format.tiers.end())
+    store_options.tag = tier->second.tag;
   ZEST_ASSIGN(auto store, open_base(format, store_options));
   store = with_prefix(std::move(store), format.name + "/");
   if (!format.encrypt_key.empty()) {

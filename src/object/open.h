@@ -14,7 +14,7 @@ struct Credentials {
   std::string access_key, secret_key, session_token;
 };
 struct StoreOptions {
-  std::string storage_class;
+  std::string storage_class, tag;
   int put_timeout_ms = 60'000, get_timeout_ms = 60'000;
   int retries = 10;  // of one request inside the store (5xx, throttling, resets), with jitter
   int64_t upload_limit = 0, download_limit = 0;  // bytes a second, 0: none

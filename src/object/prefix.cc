@@ -24,13 +24,14 @@ class Prefix : public Decorator {
   Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer) override {
     return inner_->get_into(prefix_ + key, offset, buffer);
   }
-  Result<void> put(const std::string& key, std::string_view body, std::string_view storage_class) override {
+  Result<void> put(const std::string& key, std::string_view body, const Placement& where) override {
     if (key.empty()) return fail(EINVAL, "put: empty key");
-    return inner_->put(prefix_ + key, body, storage_class);
+    return inner_->put(prefix_ + key, body, where);
   }
   Result<void> copy(const std::string& dst, const std::string& src) override {
     return inner_->copy(prefix_ + dst, prefix_ + src);
   }
+  Result<bool> restore(const std::string& key, int days) override { return inner_->restore(prefix_ + key, days); }
   Result<void> remove(const std::string& key) override { return inner_->remove(prefix_ + key); }
   std::vector<std::pair<std::string, Error>> remove_many(std::span<const std::string> keys) override {
     std::vector<std::string> full;

@@ -41,10 +41,11 @@ Result<std::string> Replaceable::get(const std::string& key, uint64_t offset, ui
 Result<size_t> Replaceable::get_into(const std::string& key, uint64_t offset, std::span<char> buffer) {
   return current()->get_into(key, offset, buffer);
 }
-Result<void> Replaceable::put(const std::string& key, std::string_view body, std::string_view storage_class) {
-  return current()->put(key, body, storage_class);
+Result<void> Replaceable::put(const std::string& key, std::string_view body, const Placement& where) {
+  return current()->put(key, body, where);
 }
 Result<void> Replaceable::copy(const std::string& dst, const std::string& src) { return current()->copy(dst, src); }
+Result<bool> Replaceable::restore(const std::string& key, int days) { return current()->restore(key, days); }
 Result<void> Replaceable::remove(const std::string& key) { return current()->remove(key); }
 std::vector<std::pair<std::string, Error>> Replaceable::remove_many(std::span<const std::string> keys) {
   return current()->remove_many(keys);

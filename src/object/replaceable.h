@@ -22,8 +22,9 @@ class Replaceable : public Storage {
   Result<ObjectInfo> head(const std::string& key) override;
   Result<std::string> get(const std::string& key, uint64_t offset, uint64_t size) override;
   Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer) override;
-  Result<void> put(const std::string& key, std::string_view body, std::string_view storage_class) override;
+  Result<void> put(const std::string& key, std::string_view body, const Placement& where) override;
   Result<void> copy(const std::string& dst, const std::string& src) override;
+  Result<bool> restore(const std::string& key, int days) override;
   Result<void> remove(const std::string& key) override;
   Result<void> sync() override;  // of the one before, too: what it answered may not be durable yet
   std::vector<std::pair<std::string, Error>> remove_many(std::span<const std::string> keys) override;

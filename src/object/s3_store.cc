@@ -100,13 +100,13 @@ class S3Store : public Storage {
   }
   RequestCounts counts() const override { return {hedge_.sent(), hedge_.won()}; }
 
-  Result<void> put(const std::string& key, std::string_view body, std::string_view storage_class) override {
+  Result<void> put(const std::string& key, std::string_view body, const Placement& where) override {
     if (key.empty()) return fail(EINVAL, "put: empty key");
     auto call = writing("PUT", key);
     call.body = body;
     call.headers.emplace_back("content-type", content_type(key));
     if (client_.target().checksum) call.headers.emplace_back(kChecksumHeader, std::to_string(crc32c(body)));
-    add_class(call, storage_class);
+    place(call, where);
     ZEST_TRY(client_.call(call));
     return {};
   }
@@ -114,9 +114,20 @@ class S3Store : public Storage {
   Result<void> copy(const std::string& dst, const std::string& src) override {
     auto call = writing("PUT", dst);
     call.headers.emplace_back("x-amz-copy-source", "/" + client_.target().bucket + "/" + url_encode(src, true));
-    add_class(call, {});
+    place(call, {});
     ZEST_TRY(client_.call(call));
     return {};
+  }
+
+  Result<bool> restore(const std::string& key, int days) override {
+    auto call = writing("POST", key);
+    call.query = {{"restore", ""}};
+    const auto document = restore_document(days);
+    call.body = document;
+    auto asked = client_.call(call);
+    if (asked || asked.error().what.find("RestoreAlreadyInProgress") != std::string::npos) return true;
+    if (asked.error().what.find("InvalidObjectState") != std::string::npos) return false;
+    return fail(std::move(asked.error()));
   }
 
   Result<void> remove(const std::string& key) override {
@@ -174,7 +185,7 @@ class S3Store : public Storage {
     auto call = writing("POST", key);
     call.query = {{"uploads", ""}};
     call.headers.emplace_back("content-type", content_type(key));
-    add_class(call, {});
+    place(call, {});
     ZEST_ASSIGN(auto response, client_.call(call));
     return parse_upload_id(response.body);
   }
@@ -231,9 +242,14 @@ class S3Store : public Storage {
     ZEST_TRY(check_body(call, response, offset, into.size(), {into.data(), response.into_size}));
     return response.into_size;
   }
-  void add_class(S3Call& call, std::string_view storage_class) const {
-    std::string name(storage_class.empty() ? std::string_view(options_.storage_class) : storage_class);
+  void place(S3Call& call, const Placement& where) const {
+    const auto& name = where.storage_class.empty() ? options_.storage_class : where.storage_class;
     if (!name.empty()) call.headers.emplace_back("x-amz-storage-class", name);
+    const auto& tag = where.tag.empty() ? options_.tag : where.tag;
+    const auto equals = tag.find('=');
+    if (!tag.empty())
+      call.headers.emplace_back(
+          "x-amz-tagging", url_encode(tag.substr(0, equals), false) + "=" + url_encode(tag.substr(equals + 1), false));
   }
 
   static void set_range(S3Call& call, uint64_t offset, uint64_t size) {

@@ -156,6 +156,24 @@ TEST(S3Store, NothingListens) {
   EXPECT_EQ(put.error().fault, Fault::kUnavailable) << "nothing can have been stored";
 }
 
+TEST(S3Store, ArchivedObjectsAreAskedFor) {
+  HttpStub stub(script({{202, {}, ""},
+                        {200, {}, ""},
+                        error_reply(409, "RestoreAlreadyInProgress"),
+                        error_reply(403, "InvalidObjectState")},
+                       error_reply(404, "NoSuchKey")));
+  auto store = store_on(stub);
+  for (bool archived : {true, true, true, false}) {
+    auto asked = store->restore("k", 5);
+    ASSERT_TRUE(asked) << asked.error().message();
+    EXPECT_EQ(*asked, archived);
+  }
+  EXPECT_EQ(code_of(store->restore("k", 5)), ENOENT);
+  auto request = stub.requests().at(0);
+  EXPECT_EQ(request.method + " " + request.target, "POST /bkt/k?restore=");
+  EXPECT_NE(request.body.find("<RestoreRequest><Days>5</Days></RestoreRequest>"), std::string::npos) << request.body;
+}
+
 TEST(S3Store, WhatARequestLooksLike) {
   HttpStub stub([](const Request&) { return Reply{200, {}, ""}; });
   StoreOptions options;
@@ -172,7 +190,9 @@ TEST(S3Store, WhatARequestLooksLike) {
   EXPECT_EQ(request.headers["content-type"], "application/json");
   EXPECT_FALSE(request.headers.contains("expect"));
   EXPECT_NE(request.headers["authorization"].find("Credential=AK/"), std::string::npos);
-  ASSERT_TRUE(store->put("c", "x", "GLACIER_IR"));
+  ASSERT_TRUE(store->put("c", "x", {"GLACIER_IR", "a b=c/d"}));
+  EXPECT_EQ(stub.requests().at(1).headers["x-amz-tagging"], "a%20b=c%2Fd");
+  EXPECT_FALSE(request.headers.contains("x-amz-tagging"));
   EXPECT_EQ(stub.requests().at(1).headers["x-amz-storage-class"], "GLACIER_IR");
   EXPECT_EQ(stub.requests().at(1).headers["content-type"], "application/octet-stream");
 

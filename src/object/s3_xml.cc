@@ -133,6 +133,13 @@ std::string complete_document(std::span<const Part> parts) {
   return written(doc);
 }
 
+std::string restore_document(int days) {
+  pugi::xml_document doc;
+  auto root = doc.append_child("RestoreRequest");
+  root.append_child("Days").text().set(days);
+  return written(doc);
+}
+
 std::string create_bucket_document(std::string_view region) {
   if (region.empty() || region == "us-east-1") return {};
   pugi::xml_document doc;

@@ -35,6 +35,7 @@ bool fits_xml(std::string_view key);
 
 Result<std::string> parse_upload_id(std::string_view xml);
 std::string complete_document(std::span<const Part> parts);
+std::string restore_document(int days);                       // of archived objects
 std::string create_bucket_document(std::string_view region);  // empty for us-east-1
 
 // "2026-11-30T08:15:01.123Z" and "Mon, 30 Nov 2026 08:15:01 GMT"; the zero time for other texts.

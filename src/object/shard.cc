@@ -50,14 +50,16 @@ class Shards : public Storage {
   Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer) override {
     return of(key).get_into(key, offset, buffer);
   }
-  Result<void> put(const std::string& key, std::string_view body, std::string_view storage_class) override {
-    return of(key).put(key, body, storage_class);
+  Result<void> put(const std::string& key, std::string_view body, const Placement& where) override {
+    return of(key).put(key, body, where);
   }
   Result<void> remove(const std::string& key) override {
     if (!key.ends_with('/')) return of(key).remove(key);
     for (auto& store : stores_) ZEST_TRY(store->remove(key));  // folders stand wherever something was below them
     return {};
   }
+
+  Result<bool> restore(const std::string& key, int days) override { return of(key).restore(key, days); }
 
   Result<void> sync() override {
     for (auto& store : stores_) ZEST_TRY(store->sync());

@@ -17,6 +17,8 @@ Result<void> Storage::copy(const std::string& dst, const std::string& src) {
   return put(dst, body);
 }
 
+Result<bool> Storage::restore(const std::string&, int) { return fail(ENOTSUP); }
+
 std::vector<std::pair<std::string, Error>> Storage::remove_many(std::span<const std::string> keys) {
   std::vector<std::pair<std::string, Error>> failed;
   for (const auto& key : keys)

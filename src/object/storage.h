@@ -37,12 +37,19 @@ struct Limits {
   bool multipart = false;
   uint64_t min_part = 0, max_part = 0;
   int max_parts = 0;
-  bool storage_classes = false;  // put() honours its storage class
+  bool placement = false;  // put() honours its Placement
 };
 struct Part {
   int number = 0;  // from 1
   std::string etag;
   uint64_t size = 0;
+};
+
+// How an object is stored: empty members mean what the store was opened with.
+struct Placement {
+  std::string storage_class;
+  std::string tag;  // "key=value"
+  bool is_default() const { return storage_class.empty() && tag.empty(); }
 };
 
 // Since the store was opened.
@@ -68,8 +75,11 @@ class Storage {
   virtual Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer);
   // Replaces the object as a whole: readers see the old or the new one. Safe against a killed client when it returns;
   // against power loss only after sync().
-  virtual Result<void> put(const std::string& key, std::string_view body, std::string_view storage_class = {}) = 0;
+  virtual Result<void> put(const std::string& key, std::string_view body, const Placement& where = {}) = 0;
   virtual Result<void> copy(const std::string& dst, const std::string& src);
+  // Asks for an archived object to be readable for so many days, from some hours on. False: it is not archived. ENOTSUP
+  // where nothing is.
+  virtual Result<bool> restore(const std::string& key, int days);
   virtual Result<void> remove(const std::string& key) = 0;
   // Every put, copy and finished multipart that returned before is durable against power loss. Costs nothing where a
   // store's answer means that (S3); on local files it is the fsync of what was written since the last one.

@@ -9,6 +9,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+import s3stub
 import zest
 
 
@@ -279,5 +280,39 @@ def the_object_bench():
     refused("objbench", f"{folder}/b", "--small-object-size", "0", say="should not be zero")
 
 
+def tiers():
+    """Objects get the class and the tag of their file's tier; archived ones are asked for."""
+    store = s3stub.Store()
+    volume = zest.Volume("--trash-days", "0", "--tag", "team=a b", storage=store.storage())
+    zest.zestfs("config", volume.meta, "--tier", "1", "--storage-class", "GLACIER", "--tag", "cold=yes", "--yes")
+    mount = volume.mount("--heartbeat", "1s")
+    os.makedirs(mount.path("archive/sub"))
+    zest.zestfs("tier", "set", volume.meta, "/archive", "-r", "--tier", "1")
+    time.sleep(3)  # the mount learns at its next heartbeat that there are tiers in the tables now
+    for name in ("warm", "archive/one", "archive/sub/two"):
+        with open(mount.path(name), "w") as file:
+            file.write(name)
+            os.fsync(file.fileno())
+    mount.umount()
+    placed = {store.objects[key].decode(): (store.classes[key], store.tags[key], key) for key in store.objects if "/chunks/" in key}
+    assert {name: where[:2] for name, where in placed.items()} == {
+        "warm": ("", "team=a%20b"), "archive/one": ("GLACIER", "cold=yes"), "archive/sub/two": ("GLACIER", "cold=yes")}, placed
+    done = zest.zestfs("tier", "restore", volume.meta, "/", "-r", "--days", "5")
+    assert "asked for 2 archived objects" in done.stderr and "1 are not archived" in done.stderr, done.stderr
+    assert store.restored == {placed[name][2]: 5 for name in ("archive/one", "archive/sub/two")}, store.restored
+    zest.zestfs("tier", "restore", volume.meta, "/archive", "--days", "7")
+    assert store.restored[placed["archive/one"][2]] == 7 and store.restored[placed["archive/sub/two"][2]] == 5, "not recursive"
+    mount = volume.mount("--tag", "host=this")
+    open(mount.path("mine"), "w").write("mine")
+    mount.umount()
+    assert [store.tags[key] for key, body in store.objects.items() if body == b"mine" and "/chunks/" in key] == ["host=this"]
+    local = zest.Volume()
+    mount = local.mount()
+    open(mount.path("f"), "w").write("on a disk")
+    mount.umount()
+    refused("tier", "restore", local.meta, "/", say="restore of archived objects: not supported by file")
+    refused("tier", "restore", volume.meta, "/", "--days", "0", say="days should be greater than 0")
+
+
 zest.main([the_program, formatting, what_is_no_volume, configuration, secrets_stay_secret, on_a_mount, quotas_on_every_engine,
-           damaged, an_interrupted_command, a_busy_mount_point, the_object_bench])
+           damaged, an_interrupted_command, a_busy_mount_point, the_object_bench, tiers])

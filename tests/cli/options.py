@@ -12,7 +12,7 @@ CLIENT = """
     --backup-meta=1h --backup-skip-trash --heartbeat=12s --read-only --no-bgjob --atime-mode=noatime --skip-dir-nlink=20
     --skip-dir-mtime=100ms --sort-dir --fast-statfs --network-interfaces --subdir
     --attr-cache=1.0s --dir-entry-cache=1.0s --negative-entry-cache --readdir-cache --open-cache=0s --open-cache-limit=10000
-    --storage --bucket --storage-class --get-timeout=60s --put-timeout=60s --io-retries=10 --max-uploads=20 --max-downloads=200
+    --storage --bucket --storage-class --tag --get-timeout=60s --put-timeout=60s --io-retries=10 --max-uploads=20 --max-downloads=200
     --max-stage-write=1000 --max-deletes=10 --upload-limit --download-limit --check-storage
     --buffer-size=300M --max-readahead --prefetch=1 --writeback --writeback-threshold-size=0 --upload-delay=0s --upload-hours
     --cache-dir --cache-mode=0600 --cache-size=100G --cache-items=0 --free-space-ratio=0.1 --cache-partial-only --cache-large-write

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """fsck and gc interrupted in the middle: --resume goes on there, finds what a whole run finds, and asks the storage for hardly
 anything twice. The storage is an S3 server of this test's own that counts, and stands still when told.  resume.py [CASE...]"""
-import http.server
 import json
 import os
 import signal
@@ -9,95 +8,14 @@ import stat
 import subprocess
 import sys
 import threading
-import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+import s3stub
 import zest
+from s3stub import PAGE
 
 FILES, DIRS = 1000, 21
-PAGE = 50  # keys in an answer
 SLACK = 30  # requests of threads that were at work when the signal came
-LONG_AGO = "2020-01-01T00:00:00.000Z"
-
-
-class Store:
-    """Objects in memory. listed, heads: what was asked for; hold(kind, n): the n-th such request from now on waits for go()."""
-
-    def __init__(self):
-        self.objects, self.lock = {}, threading.Lock()
-        self.forget()
-        store = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_):
-                pass
-
-            def answer(self, code, body=b"", **headers):
-                self.send_response(code)
-                for name, value in headers.items():
-                    self.send_header(name.replace("_", "-"), value)
-                if "Content_Length" not in headers:
-                    self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(body)
-
-            def key(self):
-                return urllib.parse.unquote(self.path.partition("?")[0]).removeprefix("/bucket").lstrip("/")
-
-            def do_PUT(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                if self.key():
-                    store.objects[self.key()] = body
-                self.answer(200)
-
-            def do_DELETE(self):
-                store.objects.pop(self.key(), None)
-                self.answer(204)
-
-            def do_HEAD(self):
-                store.asked("heads", 1)
-                found = store.objects.get(self.key())
-                self.answer(404) if found is None else self.answer(200, Content_Length=str(len(found)),
-                                                                   Last_Modified="Wed, 01 Jan 2020 00:00:00 GMT")
-
-            def do_GET(self):
-                if self.key():
-                    found = store.objects.get(self.key())
-                    return self.answer(404) if found is None else self.answer(200, found)
-                query = dict(urllib.parse.parse_qsl(self.path.partition("?")[2], keep_blank_values=True))
-                after = query.get("continuation-token") or query.get("start-after", "")
-                names = sorted(key for key in list(store.objects) if key.startswith(query.get("prefix", "")) and key > after)
-                page = names[:PAGE]
-                store.asked("listed", len(page))
-                contents = "".join(f"<Contents><Key>{key}</Key><Size>{len(store.objects[key])}</Size>"
-                                   f"<LastModified>{LONG_AGO}</LastModified></Contents>" for key in page)
-                more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{page[-1]}</NextContinuationToken>" if len(names) > PAGE \
-                    else "<IsTruncated>false</IsTruncated>"
-                self.answer(200, f"<ListBucketResult>{contents}{more}</ListBucketResult>".encode())
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.server.handle_error = lambda *_: None  # clients are killed here
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def forget(self):
-        self.listed = self.heads = 0
-        self.held, self.free, self.when = threading.Event(), threading.Event(), None
-
-    def hold(self, kind, count):
-        self.forget()
-        self.when = (kind, count)
-
-    def asked(self, kind, count):
-        with self.lock:
-            setattr(self, kind, getattr(self, kind) + count)
-            wait = self.when and self.when[0] == kind and getattr(self, kind) >= self.when[1]
-        if wait:
-            self.held.set()
-            self.free.wait()
 
 
 def env():
@@ -108,9 +26,8 @@ class Scan:
     """A volume on such a store with damage of both kinds, and a command that scans it."""
 
     def __init__(self, *command):
-        self.store = Store()
-        self.volume = zest.Volume("--trash-days", "0", storage=["--storage", "s3", "--bucket", f"http://127.0.0.1:{self.store.server.server_port}/bucket",
-                                                                "--access-key", "a", "--secret-key", "s"])
+        self.store = s3stub.Store()
+        self.volume = zest.Volume("--trash-days", "0", storage=self.store.storage())
         self.state = f"{self.volume.folder}/state"
         self.command = [zest.ZESTFS, *command, "--state-dir", self.state, "--json", self.volume.meta]
         zest.zestfs("mdtest", "--dirs", "4", "--depth", "2", "--files", FILES // DIRS, "--write", "10", "--threads", "4", self.volume.meta,

@@ -121,6 +121,20 @@ TEST(SqliteFile, AFileThatIsNoDatabase) {
   EXPECT_EQ(code_of(get(*engine, Key::setting())), EINVAL);
 }
 
+TEST(SqliteFile, WhatAnotherClientAddsToTheTablesIsFound) {
+  const std::string url = fresh_sqlite_url();
+  auto early = open_prepared(url), late = open(url);
+  ASSERT_TRUE(put(*early, Key::setting(), std::string(R"({"Tiers":{}})")));
+  ASSERT_TRUE(get(*early, Key::inode(Ino{5})));
+  Attr attr;
+  attr.tier = 2;
+  ASSERT_TRUE(put(*late, Key::inode(Ino{5}), attr));
+  ASSERT_TRUE(get(*early, Key::setting()));  // as a client does every heartbeat
+  auto found = get(*early, Key::inode(Ino{5}));
+  ASSERT_TRUE(found);
+  EXPECT_EQ(2, std::get<Attr>(*found).tier);
+}
+
 TEST(SqliteFile, ReadOnlyClientsChangeNothing) {
   std::string url = fresh_sqlite_url();
   auto engine = open_prepared(url);

@@ -19,6 +19,7 @@ struct Schema {
   bool tier = false;    // node.tier_id
   bool user_quota = false;
   bool wide_ids = false;  // node.uid, gid and rdev were widened: they hold 32 bits and more
+  friend bool operator==(const Schema&, const Schema&) = default;
 };
 
 // A kind of record that is one row.

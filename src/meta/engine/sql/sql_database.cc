@@ -175,6 +175,17 @@ Result<std::shared_ptr<const Texts>> Database::texts() {
   return texts_ = std::move(texts);
 }
 
+Result<void> Database::look_for(bool tier, bool user_quota) {
+  {
+    std::lock_guard lock(schema_mutex_);
+    if (!texts_ || ((texts_->schema.tier || !tier) && (texts_->schema.user_quota || !user_quota))) return {};
+  }
+  ZEST_ASSIGN(const Schema schema, look());
+  std::lock_guard lock(schema_mutex_);
+  if (texts_ && texts_->schema != schema) texts_.reset();
+  return {};
+}
+
 Result<void> Database::add_tier() {
   auto statement = tier_addition(dialect(), config_.table_prefix);
   auto done = define(std::span(&statement, 1), false);

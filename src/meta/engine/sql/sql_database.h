@@ -32,6 +32,8 @@ class Database {
   // Definitions went over the database: look at it again.
   void forget_schema();
 
+  // Another client may have added what these features need.
+  Result<void> look_for(bool tier, bool user_quota);
   Result<void> add_tier();
   Result<void> add_user_quota();
 

@@ -115,6 +115,11 @@ Result<std::vector<Value>> SqlTxn::fetch(std::span<const Want> wants, std::vecto
       }
     }
   }
+  // With the settings, which clients read now and then, comes what they may find in the tables from now on.
+  for (size_t i = 0; i < wants.size(); i++)
+    if (const auto* text = std::get_if<std::string>(&values[i]); text && wants[i].key.kind == Kind::kSetting)
+      ZEST_TRY(
+          database_.look_for(text->find("\"Tiers\"") != text->npos, text->find("\"UserGroupQuota\"") != text->npos));
   if (write_) {
     for (size_t i = 0; i < wants.size(); i++) read_.try_emplace(wants[i].key, values[i]);
     for (const auto& [key, value] : followed) read_.try_emplace(key, value);
