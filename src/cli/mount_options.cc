@@ -62,7 +62,9 @@ const std::vector<Group>& groups() {
        {{"--root-squash", &M::root_squash, "UID:GID that root becomes"},
         {"--all-squash", &M::all_squash, "UID:GID that everybody becomes"},
         {"--max-fuse-io", &M::max_fuse_io, "largest request, in bytes"},
-        {"--umask", &M::umask, "umask for all users, octal"}},
+        {"--umask", &M::umask, "umask for all users, octal"},
+        {"--watchdog", &M::watchdog,
+         "restart a mount process that so long takes no request though some wait; 0: never"}},
        {{"--enable-xattr", &M::enable_xattr, "extended attributes"},
         {"--enable-cap", &M::enable_cap, "the xattr security.capability"},
         {"--enable-selinux", &M::enable_selinux, "the xattr security.selinux"},
@@ -350,6 +352,7 @@ void resolve_fuse_list(const MountOptions& o, MountSettings& s) {
 Result<void> resolve_fuse(const MountOptions& o, MountSettings& s) {
   auto& f = s.fuse;
   resolve_fuse_list(o, s);
+  s.watchdog_ms = duration_ms(o.watchdog, "--watchdog");
   f.mount_point = s.mount_point;
   f.enable_xattr = o.enable_xattr;
   f.enable_ioctl = o.enable_ioctl;

@@ -30,7 +30,7 @@ struct MountOptions {
   // FUSE
   bool enable_xattr = false, enable_cap = false, enable_selinux = false, enable_ioctl = false, prefix_internal = false;
   bool non_default_permission = false;
-  std::string root_squash, all_squash, max_fuse_io = "1M", umask;
+  std::string root_squash, all_squash, max_fuse_io = "1M", umask, watchdog = "1m";
   std::vector<std::string> fuse_options;
   // metadata
   std::string subdir, backup_meta = "1h", heartbeat = "12s", atime_mode = "noatime", skip_dir_mtime = "100ms";
@@ -79,6 +79,7 @@ struct MountSettings {
   std::optional<std::string> storage, bucket, storage_class, tag;
   std::optional<int64_t> upload_limit, download_limit;  // bytes a second
   bool check_storage = false;
+  int64_t watchdog_ms = 0;     // 0: none
   std::string metrics;         // address
   bool metrics_given = false;  // no other port will do
   std::vector<std::pair<std::string, std::string>> labels, push_labels;

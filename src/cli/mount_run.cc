@@ -89,6 +89,7 @@ class Service {
 
  private:
   void listen_to_events();
+  void check_acls();
   Result<void> take_from_other(const Format& format);
   Result<void> start_session();
   Result<void> start_fuse();
@@ -109,6 +110,8 @@ class Service {
   std::optional<MountMetrics> metrics_;
   std::unique_ptr<fuse::Session> session_;
   std::atomic<fs::FileSystem*> live_{nullptr};  // for events, which come on threads of the metadata
+  std::atomic<fuse::Session*> watching_{nullptr};
+  std::atomic<bool> acl_from_start_{false};
 };
 
 Result<void> Service::open() {
@@ -131,6 +134,8 @@ Result<void> Service::take_from_other(const Format& format) {
   }
   adopts_ = static_cast<bool>(device_);
   ZEST_ASSIGN(table_, fs::StateTable::attach(std::move(table_fd_)));
+  // What the kernel was told at first holds as long as the mount.
+  if (!adopts_) table_->header().posix_acl = format.enable_acl;
   return table_->set_identity(identity);
 }
 
@@ -177,6 +182,7 @@ void Service::listen_to_events() {
   };
   events.format_changed = [this, in_use = format_](const Format& now) mutable {
     follow_format(settings_, in_use, now, *storage_);
+    if (now.enable_acl) check_acls();
   };
   events.inode_changed = [this](Ino ino, bool data) {
     if (data) data_->invalidate(ino, 0, kMaxFileSize);
@@ -198,11 +204,12 @@ Result<void> Service::mount() {
   auto& fuse = settings_.fuse;
   const char* prefix = getenv("FSTAB_NAME_PREFIX");
   fuse.fs_name = (prefix ? prefix : "zestfs:") + format_.name;
-  fuse.posix_acl = format_.enable_acl;
+  const bool acl = table_->header().posix_acl != 0;
+  fuse.posix_acl = acl;
   auto& fs = settings_.fs;
   fs.fs_name = fuse.fs_name;
-  fs.cap_acl = format_.enable_acl;
-  fs.dont_mask = format_.enable_acl || fuse.umask != 0xFFFF;
+  fs.cap_acl = acl;
+  fs.dont_mask = acl || fuse.umask != 0xFFFF;
   fs_ = std::make_unique<fs::FileSystem>(*meta_, *data_, system_clock(), fs, table_);
   if (fs.backup_meta_ms > 0 && !meta_->options().read_only && !meta_->options().no_background_jobs) {
     BackupOptions options{settings_.url, fs.backup_meta_ms, fs.backup_skip_trash};
@@ -212,7 +219,19 @@ Result<void> Service::mount() {
   metrics_->start(*fs_, format_.name);
   ZEST_TRY(start_fuse());
   live_ = fs_.get();
+  acl_from_start_ = fuse.posix_acl;
+  watching_ = session_.get();
+  if (meta_->format().enable_acl) check_acls();
   return {};
+}
+
+void Service::check_acls() {
+  auto* session = watching_.load();
+  if (!session || acl_from_start_ || session->checks_acls()) return;
+  session->check_acls();
+  log_warning(
+      "ACLs are in use now: what they forbid is refused here, what they allow beyond the mode only after unmounting "
+      "and mounting anew");
 }
 
 Result<void> Service::close() {

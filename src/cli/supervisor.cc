@@ -20,6 +20,7 @@
 #include "cli/mount_point.h"
 #include "cli/mount_run.h"
 #include "cli/takeover.h"
+#include "cli/watchdog.h"
 #include "fs/state_table.h"
 
 namespace zest::cli {
@@ -33,6 +34,8 @@ constexpr int64_t kMaxPauseMs = 30'000;
 constexpr int64_t kStartPatienceMs = 300'000;     // a process that cannot start (no database) is tried again so long
 constexpr int64_t kSuccessorPatienceMs = 60'000;  // to get ready with what it was given
 constexpr int64_t kRequestPatienceMs = 1000;
+constexpr int64_t kAbortPatienceMs = 10'000;  // for a process that hangs to die by SIGABRT, which leaves a core
+constexpr int64_t kLongLifeMs = 600'000;      // having served so long before it hung, it hangs for the first time
 
 int64_t now_ms() { return system_clock().monotonic_ms(); }
 
@@ -60,7 +63,10 @@ std::string describe(int status) {
 class Supervisor {
  public:
   Supervisor(const MountSettings& settings, Starter& starter, bool take_over)
-      : settings_(settings), starter_(starter), take_over_(take_over) {}
+      : settings_(settings),
+        starter_(starter),
+        take_over_(take_over),
+        watchdog_(settings.watchdog_ms, settings.fuse.max_threads) {}
   int run();
 
  private:
@@ -74,6 +80,8 @@ class Supervisor {
   void on_link();
   void on_message(Message message);
   void on_worker_end(int status);
+  void look_after_worker();
+  std::string why_not(const std::string& request) const;
   void on_successor_asks();
   void on_successor();
   void refuse(const std::string& why);
@@ -99,6 +107,10 @@ class Supervisor {
   // starting it again
   int quick_ = 0, pauses_ = 0;
   int64_t start_at_ms_ = 0, failing_since_ms_ = 0;
+  // ending one that hangs
+  Watchdog watchdog_;
+  int hangs_ = 0;               // in a row
+  int64_t abort_until_ms_ = 0;  // 0: it was not told to die
   // handing the mount over
   Handover handover_ = Handover::kNone;
   int64_t handover_deadline_ms_ = 0;
@@ -132,6 +144,7 @@ void Supervisor::start_worker() {
   start_at_ms_ = 0;
   ready_ms_ = 0;
   drained_ = unmounted_ = false;
+  abort_until_ms_ = 0;
   auto pair = message_pair();
   pid_t pid = pair ? fork() : -1;
   if (pid < 0) return give_up(fmt::format("no process can be started: {}", std::strerror(errno)));
@@ -148,7 +161,7 @@ void Supervisor::become_worker(Fd link) {
   assignment.link = link.release();
   assignment.table = table_->fd();
   assignment.device = device_.release();
-  assignment.refuse_resent = quick_ == kMaxQuick - 1;
+  assignment.refuse_resent = quick_ == kMaxQuick - 1 || hangs_ > 1;
   assignment.take_over = take_over_ && assignment.device < 0;
   for (Fd* fd : {&signal_fd_, &listener_, &link_, &successor_}) fd->reset();
   sigprocmask(SIG_SETMASK, &old_signals_, nullptr);
@@ -158,11 +171,14 @@ void Supervisor::become_worker(Fd link) {
 void Supervisor::wait_for_events() {
   int64_t due = std::max(start_at_ms_, handover_ == Handover::kGiven ? handover_deadline_ms_ : 0);
   int timeout = due == 0 ? -1 : static_cast<int>(std::max<int64_t>(0, due - now_ms()));
+  if (auto interval = static_cast<int>(watchdog_.interval_ms()); interval > 0 && ready_ms_ != 0)
+    timeout = timeout < 0 ? interval : std::min(timeout, interval);
   pollfd fds[] = {{signal_fd_.get(), POLLIN, 0},
                   {link_.get(), POLLIN, 0},
                   {listener_.get(), POLLIN, 0},
                   {successor_.get(), POLLIN, 0}};
   if (poll(fds, 4, timeout) < 0) return;
+  if (watchdog_.interval_ms() > 0) look_after_worker();
   if (fds[1].revents) on_link();
   if (fds[0].revents) on_signals();
   if (fds[3].revents) on_successor();
@@ -245,6 +261,22 @@ void Supervisor::on_worker_end(int status) {
   finish(code);
 }
 
+// What a process was doing when it hung for the second time is refused to the next.
+void Supervisor::look_after_worker() {
+  if (worker_ == 0 || ready_ms_ == 0 || !device_ || handover_ != Handover::kNone || stopping_) return;
+  const int64_t now = now_ms();
+  if (abort_until_ms_ != 0) {
+    if (now >= abort_until_ms_) kill(worker_, SIGKILL);
+    return;
+  }
+  if (!watchdog_.hung(worker_, device_.get(), *table_, now)) return;
+  log_error(fmt::format("the mount process {} hangs: for {} s it has taken no request, and some wait; it is ended",
+                        worker_, settings_.watchdog_ms / 1000));
+  hangs_ = now - ready_ms_ >= std::max(kLongLifeMs, 10 * settings_.watchdog_ms) ? 1 : hangs_ + 1;
+  abort_until_ms_ = now + kAbortPatienceMs;
+  kill(worker_, SIGABRT);
+}
+
 // Dying at once, three times in a row, will not get better. Not being able to start may: the database may be away.
 void Supervisor::restart(int status) {
   int64_t now = now_ms(), pause = 0;
@@ -287,6 +319,20 @@ void Supervisor::take_mount_away() {
 
 // --- handing the mount over ---
 
+// Why a process that asks with this text cannot go on with the mount; empty: it can.
+std::string Supervisor::why_not(const std::string& request) const {
+  if (!request.starts_with(kTakeOver)) return "it speaks another version";
+  const auto words = request.substr(std::strlen(kTakeOver));
+  const auto end = std::min(words.find('\n'), words.size());
+  const auto layout = words.substr(0, end), own = table_->own_layout();
+  if (layout != own)
+    return fmt::format("it keeps what is open in layout {}, the new program in {}: unmount it, and mount again", own,
+                       layout);
+  if (words.substr(std::min(end + 1, words.size())) != table_->identity())
+    return "it serves another volume, or with other options: " + table_->identity();
+  return {};
+}
+
 void Supervisor::on_successor_asks() {
   Fd connection(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
   if (!connection) return;
@@ -294,14 +340,12 @@ void Supervisor::on_successor_asks() {
   if (!peer || (peer->uid != getuid() && peer->uid != 0)) return;
   auto request = receive_message(connection.get(), kRequestPatienceMs);
   if (!request) return;
-  std::string why;
-  if (!request->text.starts_with(kTakeOver))
-    why = "it speaks another version";
-  else if (request->text.substr(std::strlen(kTakeOver)) != table_->identity())
-    why = "it serves another volume, or with other options: " + table_->identity();
+  std::string why = why_not(request->text);
+  if (!why.empty())
+    ;
   else if (successor_)
     why = "another process is taking it over";
-  else if (worker_ == 0 || ready_ms_ == 0 || stopping_)
+  else if (worker_ == 0 || ready_ms_ == 0 || !device_ || stopping_)
     why = "it is being started or stopped";
   else if (auto sent = send_message(link_.get(), link::kHandOver); !sent)
     why = sent.error().message();

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/mount_files.h"
+#include "fs/state_table.h"
 
 namespace zest::cli {
 namespace {
@@ -48,7 +49,6 @@ std::string mount_identity(const MountSettings& settings, const Format& format) 
   out["enable-xattr"] = f.enable_xattr;
   out["enable-ioctl"] = f.enable_ioctl;
   out["umask"] = f.umask != 0xFFFF;
-  out["acl"] = format.enable_acl;
   out["prefix-internal"] = settings.fs.prefix_internal;
   return out.dump();
 }
@@ -59,7 +59,7 @@ Result<Takeover> take_over(const std::string& point, const std::string& identity
   if (!connection) return fail(EBUSY, busy(point, "nobody there hands it over"));
   ZEST_ASSIGN(auto peer, peer_of(connection->get()));
   if (peer.pid != pid || peer.uid != getuid()) return fail(EBUSY, busy(point, "it belongs to another user"));
-  ZEST_TRY(send_message(connection->get(), kTakeOver + identity));
+  ZEST_TRY(send_message(connection->get(), kTakeOver + fs::StateTable::layout() + "\n" + identity));
   auto answer = receive_message(connection->get(), kDrainPatienceMs);
   if (!answer) return fail(EBUSY, busy(point, answer.error().message()));
   if (answer->text.starts_with(kRefused))

@@ -1,7 +1,8 @@
 // Upgrade in place: a new process asks the supervisor of a mount for it. Messages on an abstract Unix socket named by
 // the supervisor's process id:
 //
-//   new: "take over 1\n" + identity       supervisor: "refused\n" + reason, or "yours" with the device and the table
+//   new: "take over 2\n" + layout of the state table + "\n" + identity
+//                                         supervisor: "refused\n" + reason, or "yours" with the device and the table
 //   new: "serving" (all is ready)         supervisor: "go", and ends
 //
 // A connection that closes earlier leaves the mount with the old supervisor.
@@ -15,7 +16,7 @@
 
 namespace zest::cli {
 
-constexpr const char* kTakeOver = "take over 1\n";
+constexpr const char* kTakeOver = "take over 2\n";
 constexpr const char* kRefused = "refused\n";
 constexpr const char* kYours = "yours";
 constexpr const char* kServing = "serving";

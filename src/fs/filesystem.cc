@@ -41,6 +41,13 @@ void show_written(Attr& attr, Time mtime) {
   attr.ctime = std::max(attr.ctime, mtime);
 }
 
+// Without a mount that could be told otherwise.
+std::shared_ptr<StateTable> unshared_table(const Format& format) {
+  std::shared_ptr<StateTable> table = StateTable::unshared();
+  table->header().posix_acl = format.enable_acl;
+  return table;
+}
+
 }  // namespace
 
 FileSystem::FileSystem(meta::Meta& meta, data::Data& data, const Clock& clock, Options options,
@@ -49,8 +56,8 @@ FileSystem::FileSystem(meta::Meta& meta, data::Data& data, const Clock& clock, O
       data_(data),
       clock_(clock),
       options_(std::move(options)),
-      table_(table ? std::move(table) : StateTable::unshared()),
-      acl_(meta.format().enable_acl),
+      table_(table ? std::move(table) : unshared_table(meta.format())),
+      acl_(table_->header().posix_acl != 0),
       handles_(std::make_unique<HandleTable>(*table_)),
       log_(std::make_unique<AccessLog>()),
       stats_(std::make_unique<OpStats>()),

@@ -1,5 +1,6 @@
 #include "fs/state_table.h"
 
+#include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,7 +14,7 @@ namespace zest::fs {
 namespace {
 
 constexpr char kMagic[8] = {'z', 'e', 's', 't', 's', 't', 'a', 't'};
-constexpr uint32_t kLayout = 1;  // grows with every change of Record or Header
+constexpr uint32_t kLayout = 2;  // grows with every change of Record or Header
 constexpr size_t kHeaderSize = 4096;
 constexpr size_t kRecords = 1 << 20;  // memory is used for those in use only
 constexpr size_t kSize = kHeaderSize + kRecords * sizeof(Record);
@@ -40,6 +41,14 @@ std::unique_ptr<StateTable> StateTable::unshared() {
   return table;
 }
 
+namespace {
+std::string layout_text(uint32_t layout, uint32_t record_size) { return fmt::format("{}/{}", layout, record_size); }
+}  // namespace
+
+std::string StateTable::layout() { return layout_text(kLayout, sizeof(Record)); }
+
+std::string StateTable::own_layout() const { return layout_text(header_->layout, header_->record_size); }
+
 void StateTable::set_up() {
   std::memcpy(header_->magic, kMagic, sizeof(kMagic));
   header_->layout = kLayout;
@@ -54,9 +63,11 @@ Result<std::unique_ptr<StateTable>> StateTable::attach(Fd fd) {
   std::unique_ptr<StateTable> table(new StateTable(std::move(fd)));
   ZEST_TRY(table->map());
   auto& header = table->header();
-  if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0 || header.layout != kLayout ||
-      header.record_size != sizeof(Record) || header.used > kRecords || header.init_size > kMaxInit)
-    return fail(EPROTO, "state of another version");
+  if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0) return fail(EPROTO, "no state of a mount");
+  if (table->own_layout() != layout())
+    return fail(EPROTO,
+                fmt::format("the mount's state has layout {}, this program's {}", table->own_layout(), layout()));
+  if (header.used > kRecords || header.init_size > kMaxInit) return fail(EPROTO, "the mount's state is damaged");
   for (uint64_t number = header.used; number > 0; number--)
     if (table->at(number)->kind == Record::kFree) table->free_.push_back(table->at(number));
   return table;

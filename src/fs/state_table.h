@@ -62,6 +62,8 @@ class StateTable {
     std::atomic<uint64_t> session;      // of the metadata; 0: none
     std::atomic<uint32_t> init_size;    // the kernel's INIT request (linux/fuse.h), which comes once a mount
     std::atomic<uint32_t> initialised;  // it was answered
+    std::atomic<uint64_t> requests;     // taken from the kernel so far
+    uint32_t posix_acl;                 // the kernel was told to look at ACLs
     char init[kMaxInit];
     char identity[kMaxIdentity];  // volume and options that the kernel's side of the mount depends on
   };
@@ -69,6 +71,8 @@ class StateTable {
   static Result<std::unique_ptr<StateTable>> create();
   // For who has no successor.
   static std::unique_ptr<StateTable> unshared();
+  // How records lie in a table of this program: "2/64". Only who agrees on it can go on with a table.
+  static std::string layout();
   // That of another process. EPROTO: of another layout.
   static Result<std::unique_ptr<StateTable>> attach(Fd fd);
   ~StateTable();
@@ -77,6 +81,7 @@ class StateTable {
   int fd() const { return fd_.get(); }
   Header& header() { return *header_; }
   std::string identity() const { return header_->identity; }
+  std::string own_layout() const;
   Result<void> set_identity(std::string_view text);
 
   // Never null: a full table gives records that a crash forgets.

@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -87,6 +88,83 @@ def refused_takeovers_leave_the_old_one():
     mount.umount()
 
 
+def state_of_another_layout():
+    """Two builds that keep what is open in different ways: the newer one is refused before anything is stopped."""
+    volume = zest.Volume()
+    mount = Background(volume)
+    held, pid, supervisor = open(mount.path("f"), "w"), serving(mount), config(mount)["PPid"]
+    table = next(fd for fd in (f"/proc/{supervisor}/fd/{n}" for n in os.listdir(f"/proc/{supervisor}/fd"))
+                 if "zestfs-state" in os.readlink(fd))
+    with open(table, "r+b") as file:  # its header: magic, layout, size of a record
+        file.seek(8)
+        layout = file.read(4)
+        for other in (b"\x63\0\0\0", b"\x01\0\0\0"):
+            file.seek(8)
+            file.write(other)
+            file.flush()
+            done = mount.mount(check=False)
+            number = int.from_bytes(other, "little")
+            assert done.returncode == 1 and f"layout {number}/64, the new program in {layout[0]}/64" in done.stderr, done.stderr
+            assert serving(mount) == pid and held.write("x") == 1
+        file.seek(8)
+        file.write(layout)
+    # A program that speaks another version of the protocol, and one that says nonsense.
+    for text in (b"take over 1\n{}", b"take over 2\n", b"take over 2\n2/64", b"nonsense"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as other:
+            other.connect(f"\0zestfs/supervisor/{supervisor}")
+            other.send(text)
+            assert other.recv(4096).startswith(b"refused\n"), text
+    assert serving(mount) == pid
+    mount.mount()
+    assert serving(mount) != pid
+    held.close()
+    mount.umount()
+
+
+def acls_switched_on_meanwhile():
+    """The kernel learns of ACLs when a volume is mounted. What they forbid is refused all the same, after a crash and an upgrade, too."""
+    volume = zest.Volume()
+    mount = Background(volume, "--heartbeat", "1s", "-o", "allow_other")
+    os.chmod(mount.point, 0o777)
+    with open(mount.path("f"), "w") as file:
+        file.write("secret")
+    os.chown(mount.path("f"), 0, 4242)
+    os.chmod(mount.path("f"), 0o660)
+    zest.zestfs("config", volume.meta, "--enable-acl", "--yes")
+    zest.wait_until(lambda: "ACLs are in use now" in mount.log_text(), "the mount learns it")
+    second = volume.mount(where="second")
+    zest.run("setfacl", "-m", "u:4243:rw,g::-,m::rw", second.path("f"))
+    assert os.stat(second.path("f")).st_mode & 0o777 == 0o660
+    time.sleep(1.5)  # attributes in the kernel's cache
+
+    def reads(where, uid, gid):
+        done = subprocess.run([sys.executable, "-c", f"import os; os.setgroups([]); os.setgid({gid}); os.setuid({uid}); open({str(where.path('f'))!r}).read()"],
+                              capture_output=True, text=True)
+        assert done.returncode == 0 or "PermissionError" in done.stderr, done.stderr
+        return done.returncode == 0
+
+    def checked(where, knows):
+        assert not reads(where, 4244, 4242), "the ACL forbids its group"
+        assert reads(where, 4243, 4243) == knows, "and allows this user, where the kernel knows"
+        done = zest.run("getfacl", "-cp", where.path("f"), check=False)
+        assert ("user:4243:rw-" in done.stdout) == knows, done.stdout + done.stderr
+    checked(second, True)
+    checked(mount, False)
+    pid = serving(mount)
+    os.kill(pid, signal.SIGKILL)
+    zest.wait_until(lambda: serving(mount) != pid, "another process serves the mount")
+    checked(mount, False)
+    mount.mount()
+    checked(mount, False)
+    with open(mount.path("new"), "w") as file:
+        file.write("made without ACLs")
+    mount.umount()
+    mount.mount()
+    checked(mount, True)
+    mount.umount()
+    second.umount()
+
+
 def one_after_the_other():
     """Several upgrades while files are made, read and removed: nobody sees an error."""
     volume = zest.Volume()
@@ -125,4 +203,5 @@ def one_after_the_other():
     zest.zestfs("fsck", volume.meta)
 
 
-zest.main([upgrade_in_place, locks_are_handed_over, refused_takeovers_leave_the_old_one, one_after_the_other])
+zest.main([upgrade_in_place, locks_are_handed_over, refused_takeovers_leave_the_old_one, state_of_another_layout,
+           acls_switched_on_meanwhile, one_after_the_other])

@@ -279,6 +279,7 @@ void Session::work() {
       fuse_session_exit(session_);
       break;
     }
+    table_.header().requests.fetch_add(1, std::memory_order_relaxed);
     worker.received(is_quick(buf), std::chrono::steady_clock::now() - asked);
     serve(buf, *slot);
     needed = worker.served();

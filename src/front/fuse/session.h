@@ -83,6 +83,9 @@ class Session {
   void run();
   // Takes the mount out of the tree (lazily, so that run() ends when the last file is closed). From any thread.
   Result<void> unmount();
+  // From now on permissions are looked at here, too: ACLs came into use that the kernel was not told of.
+  void check_acls() { checks_acls_ = true; }
+  bool checks_acls() const { return checks_acls_.load(std::memory_order_relaxed); }
   // Stops taking requests and finishes those that were taken, but for waiting locks, which are left to the next
   // process. Then run() returns after hand_over(), or goes on after resume(). False: not within the time, or unmounted
   // meanwhile; it goes on.
@@ -126,7 +129,7 @@ class Session {
   std::set<std::shared_ptr<Request>> apart_;
   std::unordered_map<uint64_t, meta::Attempt> attempts_;  // of the process before, by request
   bool handed_over_ = false, locks_left_ = false;
-  std::atomic<bool> draining_{false};
+  std::atomic<bool> draining_{false}, checks_acls_{false};
   std::atomic<bool> finished_{false};
 };
 
