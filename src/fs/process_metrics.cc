@@ -7,9 +7,11 @@
 #include <cmath>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include "base/clock.h"
 #include "fs/metrics.h"
+#include "volume/format.h"
 
 namespace zest::fs {
 namespace {
@@ -84,8 +86,16 @@ void add_process_metrics(Metrics& out, double uptime) {
   out.gauge("go_goroutines", "Threads.", number(use.threads));
   out.gauge("go_threads", "Threads.", number(use.threads));
   auto heap = mallinfo2();
-  out.gauge("go_memstats_alloc_bytes", "Heap in use.", number(heap.uordblks + heap.hblkhd));
-  out.gauge("go_memstats_sys_bytes", "Heap reserved.", number(heap.arena + heap.hblkhd));
+  const double in_use = number(heap.uordblks + heap.hblkhd), reserved = number(heap.arena + heap.hblkhd);
+  out.gauge("go_memstats_alloc_bytes", "Heap in use.", in_use);
+  out.gauge("go_memstats_heap_alloc_bytes", "Heap in use.", in_use);
+  out.gauge("go_memstats_heap_inuse_bytes", "Heap in use.", in_use);
+  out.gauge("go_memstats_heap_idle_bytes", "Heap reserved and not in use.", number(heap.fordblks));
+  out.gauge("go_memstats_heap_sys_bytes", "Heap reserved.", reserved);
+  out.gauge("go_memstats_sys_bytes", "Heap reserved.", reserved);
+  out.gauge("go_sched_gomaxprocs_threads", "Processors.", number(std::thread::hardware_concurrency()));
+  out.gauge("go_build_info", "1; what the program is.", 1,
+            {{"checksum", ""}, {"path", "zestfs"}, {"version", std::string("v") + kCompatVersion}});
 }
 
 }  // namespace zest::fs

@@ -35,7 +35,9 @@ def names_of(cell):
 def documented():
     """Type by name of everything that the specification has for a mount."""
     text = (zest.TOP / "docs" / "behaviour" / "metrics.md").read_text()
-    found = {"go_goroutines": "gauge", "go_threads": "gauge", "go_memstats_alloc_bytes": "gauge", "go_memstats_sys_bytes": "gauge"}
+    found = {"go_" + name: "gauge" for name in (  # of the Go collector, what has a like here
+        "goroutines threads memstats_alloc_bytes memstats_sys_bytes memstats_heap_alloc_bytes memstats_heap_inuse_bytes "
+        "memstats_heap_idle_bytes memstats_heap_sys_bytes sched_gomaxprocs_threads build_info").split()}
     for section in re.split(r"^##+ ", text, flags=re.M):
         if section.startswith(OTHER_PROGRAMS):
             continue
