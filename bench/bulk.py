@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Speed of the work on whole trees: rmr, clone, summary, info -r, gc, fsck, dump, load, quota check, beside the reference.
 
-bulk.py [--entries N] [--engine sqlite|redis ...] [--only zestfs|juicefs] [--million] [--json FILE]
+bulk.py [--entries N] [--engine sqlite|redis|postgres|mariadb ...] [--only zestfs|juicefs] [--million] [--json FILE]
 
 For each engine and client: a volume with N files in one directory and N in a deep tree (made by `zestfs mdtest`, so that
 both work on the same volume), then each command, timed: entries per second and peak memory of the process that does the
-work (the command's own, or the mount's for what a mount does). --million: dump and load of a million inodes instead.
+work (the command's own, or the mount's for what a mount does). --million: load and dump of a million inodes instead.
 """
 import argparse
 import json
@@ -16,6 +16,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests" / "lib"))
+import servers
 import zest
 
 DEPTH, FANOUT = 4, 6  # of the deep tree: 1555 directories
@@ -47,7 +48,9 @@ def peak_of(pids):
 def fresh_meta(engine):
     if engine == "sqlite":
         return f"sqlite3://{zest.temp_dir('bulk')}/meta.db"
-    return zest.redis_server()[0]
+    if engine == "redis":
+        return zest.redis_server()[0]
+    return {"postgres": servers.Postgres, "mariadb": servers.MariaDB}[engine]().url
 
 
 def fill(meta, entries):
@@ -96,33 +99,49 @@ def measure_trees(report, engine, client, binary, entries):
         mount.umount()
 
 
-def measure_million(report, engine, client, binary, entries):
-    meta = fresh_meta(engine)
-    size = sum(fill(meta, entries // 2).values())
+def dumps_of_million(entries):
+    """A JSON and a binary dump of a volume of so many inodes, made by clones of a small tree."""
     folder = zest.temp_dir("bulk")
-    for kind in ([], ["--binary"]):
-        name = " binary" if kind else ""
-        for threads in (1, 10):
-            report.add(engine, client, f"dump{name} -{threads}", "all", size,
-                       *timed([binary, "dump", *kind, "--threads", threads, meta, f"{folder}/dump{name.strip()}"]))
-        report.add(engine, client, f"load{name}", "all", size, *timed([binary, "load", *kind, fresh_meta(engine), f"{folder}/dump{name.strip()}"]))
+    meta = fresh_meta("sqlite")
+    sizes = fill(meta, entries // 100)
+    mount = zest.Mount(meta, f"{folder}/mnt", "--cache-dir", f"{folder}/cache")
+    total = sum(sizes.values())
+    while total < entries:
+        zest.zestfs("clone", mount.path("deep"), mount.path(f"copy{total}"))
+        total += sizes["deep"]
+    mount.umount()
+    zest.zestfs("dump", meta, f"{folder}/dump.json")
+    zest.zestfs("dump", "--binary", meta, f"{folder}/dump.bin")
+    return folder, total
+
+
+def measure_million(report, engine, client, binary, made):
+    source, size = made
+    folder = zest.temp_dir("bulk")
+    for name, kind in {"JSON": [], "binary": ["--binary"]}.items():
+        meta = fresh_meta(engine)
+        report.add(engine, client, f"load {name}", "all", size, *timed([binary, "load", *kind, meta, f"{source}/dump.{'bin' if kind else 'json'}"]))
+        report.add(engine, client, f"dump {name}", "all", size, *timed([binary, "dump", *kind, meta, f"{folder}/dump"]))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--entries", type=int)
-    parser.add_argument("--engine", nargs="+", default=["sqlite", "redis"], choices=["sqlite", "redis"])
+    parser.add_argument("--engine", nargs="+", default=["sqlite", "redis"], choices=["sqlite", "redis", "postgres", "mariadb"])
     parser.add_argument("--only", choices=["zestfs", "juicefs"])
     parser.add_argument("--million", action="store_true")
     parser.add_argument("--json")
     arguments = parser.parse_args()
     clients = {"zestfs": zest.ZESTFS, "juicefs": None if arguments.only == "zestfs" else zest.tool("juicefs")}
     report = Report()
+    made = dumps_of_million(arguments.entries or 1_000_000) if arguments.million else None
     for engine in arguments.engine:
         for client, binary in clients.items():
             if arguments.only in (None, client):
-                (measure_million if arguments.million else measure_trees)(
-                    report, engine, client, binary, arguments.entries or (1_000_000 if arguments.million else 100_000))
+                if arguments.million:
+                    measure_million(report, engine, client, binary, made)
+                else:
+                    measure_trees(report, engine, client, binary, arguments.entries or 100_000)
     text = json.dumps(report.rows, indent=2)
     print(text) if not arguments.json else open(arguments.json, "w").write(text + "\n")
 

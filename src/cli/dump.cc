@@ -140,7 +140,7 @@ Runner setup_dump(CLI::App& app) {
   app.add_flag("--fast", command->fast, "accepted; dumping is fast as it is");
   app.add_flag("--skip-trash", command->skip_trash, "leave the trash out (JSON)");
   app.add_flag("--binary", command->binary, "write the binary format");
-  app.add_option("--threads", command->threads, "directories read ahead at once (JSON)");
+  app.add_option("--threads", command->threads, "directories read ahead at once (JSON from a server; else a single reader is as fast)");
   return [command] { return command->run(); };
 }
 
@@ -154,7 +154,7 @@ Runner setup_load(CLI::App& app) {
   app.add_flag("--stat", c->stat, "show what a binary dump holds: load --binary --stat FILE");
   app.add_option("--offset", c->offset, "with --stat: -1 shows offsets, another number the segment there")
       ->each([c](const std::string&) { c->offset_given = true; });
-  app.add_option("--threads", c->threads, "batches written at once");
+  app.add_option("--threads", c->threads, "batches written at once (SQLite writes one after the other)");
   return [command] { return command->run(); };
 }
 

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """The automatic backup of the metadata: it appears in the volume's storage, and a volume comes back from it."""
+import base64
 import datetime
 import glob
+import json
 import os
 import re
 import sys
@@ -75,6 +77,38 @@ def an_encrypted_volume_comes_back():
     assert '"file"' in zest.zestfs("dump", loaded, env=OFTEN).stdout, "the loaded volume lacks the file"
 
 
+def a_large_encrypted_backup():
+    """Larger than what is sealed in memory: the mount stays small, and the backup comes back whole."""
+    key = os.path.join(zest.temp_dir("key"), "key.pem")
+    zest.run("openssl", "genrsa", "-aes256", "-passout", "pass:secret", "-out", key, "2048")
+    os.environ["JFS_RSA_PASSPHRASE"] = OFTEN["JFS_RSA_PASSPHRASE"]
+    small = zest.Volume("--encrypt-rsa-key", key)
+    dump = json.loads(zest.zestfs("dump", "--keep-secret-key", small.meta).stdout)
+    attr = dump["FSTree"]["attr"]
+    count = 200_000  # names that do not compress
+    for number in range(count):
+        name = base64.urlsafe_b64encode(os.urandom(180)).decode()
+        dump["FSTree"]["entries"][name] = {"attr": {**attr, "inode": 100 + number, "type": "regular", "mode": 420, "nlink": 1, "length": 0}}
+    dump["Counters"].update(nextInodes=100 + count, usedInodes=count, usedSpace=4096 * count)
+    with open(f"{small.folder}/large.json", "w") as file:
+        json.dump(dump, file)
+    wanted = sorted(dump["FSTree"]["entries"])
+    del dump
+    small.meta = f"sqlite3://{small.folder}/large.db"
+    zest.zestfs("load", small.meta, f"{small.folder}/large.json", env=OFTEN)
+    mount = small.mount("--backup-meta", "3s", env=OFTEN)
+    zest.wait_until(lambda: backups(small), "a backup", 300)
+    peak = max(int(open(f"/proc/{pid}/status").read().split("VmHWM:")[1].split()[0]) for pid in mount.pids()) // 1024
+    mount.umount()
+    newest = backups(small)[-1]
+    assert os.path.getsize(newest) > 33 << 20, os.path.getsize(newest)
+    assert peak < 250, f"{peak} MiB"
+    loaded = f"sqlite3://{small.folder}/loaded.db"
+    zest.zestfs("load", loaded, newest, "--encrypt-rsa-key", key, env=OFTEN)
+    back = json.loads(zest.zestfs("dump", loaded, env=OFTEN).stdout)["FSTree"]["entries"]
+    assert sorted(back) == wanted
+
+
 def only_who_may_makes_one():
     """Not a mount that changes nothing, has no background jobs, or was told not to."""
     vol = zest.Volume()
@@ -132,4 +166,4 @@ def old_ones_are_thinned_out():
     assert 4 <= len([age for age in ages if age >= 60]) <= 6, ages
 
 
-zest.main([a_volume_comes_back, an_encrypted_volume_comes_back, only_who_may_makes_one, two_clients_make_one, old_ones_are_thinned_out])
+zest.main([a_volume_comes_back, an_encrypted_volume_comes_back, a_large_encrypted_backup, only_who_may_makes_one, two_clients_make_one, old_ones_are_thinned_out])
