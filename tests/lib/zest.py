@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import os
 import pathlib
+import pwd
 import shutil
 import signal
 import socket
@@ -180,6 +181,32 @@ class Volume:
     def mount(self, *options, where="mnt", **more):
         return Mount(self.meta, os.path.join(self.folder, where), "--cache-dir", os.path.join(self.folder, "cache-" + where),
                      *options, **more)
+
+
+class PlainUser:
+    """Somebody without privileges, who owns a volume's folder and mounts there."""
+
+    def __init__(self, volume):
+        user = pwd.getpwnam("nobody")
+        self.binary = shutil.copy(ZESTFS, f"{volume.folder}/zestfs")
+        os.chmod(self.binary, 0o755)
+        self.home = f"{volume.folder}/home"
+        os.mkdir(self.home)
+        for folder, names, files in os.walk(volume.folder):
+            for path in [folder, *(os.path.join(folder, name) for name in names + files)]:
+                shutil.chown(path, user.pw_uid, user.pw_gid)
+        self.point = f"{volume.folder}/user"
+        on_exit(lambda: subprocess.run(["umount", "-l", self.point], stderr=subprocess.DEVNULL))
+        self.prefix = ["setpriv", "--reuid", "nobody", "--regid", str(user.pw_gid), "--clear-groups", "env", f"HOME={self.home}"]
+        mode = os.stat("/dev/fuse").st_mode & 0o777
+        os.chmod("/dev/fuse", 0o666)  # as udev has it; a container may not
+        on_exit(os.chmod, "/dev/fuse", mode)
+
+    def run(self, *command, **options):
+        return run(*self.prefix, *command, **options)
+
+    def zestfs(self, *arguments, **options):
+        return self.run(self.binary, *arguments, **options)
 
 
 def redis_server():

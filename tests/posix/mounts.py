@@ -4,7 +4,6 @@ import contextlib
 import errno
 import json
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -174,27 +173,13 @@ def after_a_crash():
 
 def as_a_plain_user():
     volume = zest.Volume()
-    user = pwd.getpwnam("nobody")
-    shutil.chown(volume.folder, user.pw_uid, user.pw_gid)
-    for folder, names, files in os.walk(volume.folder):
-        for name in names + files:
-            shutil.chown(os.path.join(folder, name), user.pw_uid, user.pw_gid)
-    binary = shutil.copy(zest.ZESTFS, f"{volume.folder}/zestfs")
-    os.chmod(binary, 0o755)
-    home = f"{volume.folder}/home"
-    os.mkdir(home)
-    shutil.chown(home, user.pw_uid, user.pw_gid)
-    point = f"{volume.folder}/user"
-    zest.on_exit(lambda: subprocess.run(["umount", "-l", point], stderr=subprocess.DEVNULL))
-    as_nobody = ["setpriv", "--reuid", "nobody", "--regid", str(user.pw_gid), "--clear-groups", "env", f"HOME={home}"]
-    mode = os.stat("/dev/fuse").st_mode & 0o777
-    os.chmod("/dev/fuse", 0o666)  # as udev has it; a container may not
-    zest.on_exit(os.chmod, "/dev/fuse", mode)
-    zest.run(*as_nobody, binary, "mount", "-d", volume.meta, point, env=ENV)
-    zest.run(*as_nobody, "sh", "-c", f"echo hello > {point}/f && mkdir {point}/d && cat {point}/f {point}/.config > /dev/null")
+    user = zest.PlainUser(volume)
+    point = user.point
+    user.zestfs("mount", "-d", volume.meta, point, env=ENV)
+    user.run("sh", "-c", f"echo hello > {point}/f && mkdir {point}/d && cat {point}/f {point}/.config > /dev/null")
     expect("EACCES", os.stat, f"{point}/f")  # nobody else may look, not even root
-    zest.run(*as_nobody, binary, "umount", point)
-    assert not zest.is_mount(point) and os.path.exists(f"{home}/.juicefs/zestfs.log")
+    user.zestfs("umount", point)
+    assert not zest.is_mount(point) and os.path.exists(f"{user.home}/.juicefs/zestfs.log")
 
 
 def through_mount_8():

@@ -5,8 +5,6 @@ import errno
 import fcntl
 import mmap
 import os
-import pwd
-import shutil
 import signal
 import subprocess
 import sys
@@ -285,20 +283,10 @@ def in_the_background_and_small():
 
 def as_a_plain_user():
     volume = zest.Volume()
-    user = pwd.getpwnam("nobody")
-    binary = shutil.copy(zest.ZESTFS, f"{volume.folder}/zestfs")
-    os.chmod(binary, 0o755)
-    for folder, names, files in os.walk(volume.folder):
-        for path in [folder, *(os.path.join(folder, n) for n in names + files)]:
-            shutil.chown(path, user.pw_uid, user.pw_gid)
-    point = f"{volume.folder}/user"
-    zest.on_exit(lambda: subprocess.run(["umount", "-l", point], stderr=subprocess.DEVNULL))
-    as_nobody = ["setpriv", "--reuid", "nobody", "--regid", str(user.pw_gid), "--clear-groups", "env", f"HOME={volume.folder}"]
-    mode = os.stat("/dev/fuse").st_mode & 0o777
-    os.chmod("/dev/fuse", 0o666)  # as udev has it; a container may not
-    zest.on_exit(os.chmod, "/dev/fuse", mode)
-    mount = [*as_nobody, binary, "mount", "-d", volume.meta, point, "--log", f"{volume.folder}/log", "--cache-dir", f"{volume.folder}/c"]
-    zest.run(*mount)
+    user = zest.PlainUser(volume)
+    point = user.point
+    mount = ["mount", "-d", volume.meta, point, "--log", f"{volume.folder}/log", "--cache-dir", f"{volume.folder}/c"]
+    user.zestfs(*mount)
     script = f"""
 import json, os, signal, time
 pid = lambda: json.load(open('{point}/.config'))['Pid']
@@ -310,10 +298,10 @@ while pid() == old: time.sleep(0.05)
 file.write('two'); file.close()
 print(open('{point}/f').read())
 """
-    assert zest.run(*as_nobody, "/usr/bin/python3", "-c", script).stdout == "onetwo\n"
-    zest.run(*mount)  # an upgrade
-    assert zest.run(*as_nobody, "cat", f"{point}/f").stdout == "onetwo"
-    zest.run(*as_nobody, binary, "umount", point)
+    assert user.run("/usr/bin/python3", "-c", script).stdout == "onetwo\n"
+    user.zestfs(*mount)  # an upgrade
+    assert user.run("cat", f"{point}/f").stdout == "onetwo"
+    user.zestfs("umount", point)
     assert not zest.is_mount(point)
 
 
