@@ -170,7 +170,10 @@ Result<void> ConfigCommand::apply_change_log(Format& f) {
     changed("changelog-max-lines", std::to_string(f.change_log_max_lines), std::to_string(*change_log_max_lines));
     f.change_log_max_lines = *change_log_max_lines;
   }
-  if (change_log && *change_log) log_warning("clients of zestfs write no entries of the change log: it has gaps");
+  if (!change_log || !*change_log) return {};
+  constexpr char kGaps[] = "zestfs writes no entries of the change log: it would lack what its clients do";
+  if (!force) return fail(ENOTSUP, fmt::format("{} (--force: where only other clients write)", kGaps));
+  log_warning(kGaps);
   return {};
 }
 
@@ -275,7 +278,8 @@ Runner setup_config(CLI::App& app) {
       app.add_flag("--dir-stats", c->dir_stats_value, "keep statistics of directories")->group("MANAGEMENT");
   auto* owners = app.add_flag("--user-group-quota", c->user_group_quota_value, "count the usage of users and groups")
                      ->group("MANAGEMENT");
-  auto* change_log = app.add_flag("--changelog", c->change_log_value, "let clients that can keep a log of changes")
+  auto* change_log = app.add_flag("--changelog", c->change_log_value,
+                                  "let other clients keep a log of changes: ours do not, so it takes --force")
                          ->group("MANAGEMENT");
   app.add_option("--changelog-max-age", c->change_log_max_age, "how long it is kept (default: 2h)")
       ->group("MANAGEMENT");

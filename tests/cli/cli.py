@@ -88,6 +88,10 @@ def configuration():
     zest.zestfs("config", meta, "--enable-acl")
     setting = json.loads(zest.zestfs("config", meta).stdout)
     assert setting["EnableACL"] and setting["MinClientVersion"] == "1.2.0-A", setting
+    refused("config", meta, "--changelog", say="writes no entries of the change log")
+    assert "ChangeLog" not in json.loads(zest.zestfs("config", meta).stdout)
+    assert "lack what its clients do" in zest.zestfs("config", meta, "--changelog", "--force").stderr
+    zest.zestfs("config", meta, "--changelog=false")
     refused("config", meta, "--enable-acl=false", say="cannot disable acl")
     refused("config", meta, "--min-client-version", "1.0.0", say="cannot lower")
     refused("config", meta, "--bucket", "/proc/nowhere/", say=".")
