@@ -50,7 +50,7 @@ def fresh_meta(engine):
         return f"sqlite3://{zest.temp_dir('bulk')}/meta.db"
     if engine == "redis":
         return zest.redis_server()[0]
-    return {"postgres": servers.Postgres, "mariadb": servers.MariaDB}[engine]().url
+    return {"postgres": servers.Postgres, "mariadb": servers.Mariadb}[engine]().url
 
 
 def fill(meta, entries):
