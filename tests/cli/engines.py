@@ -142,7 +142,7 @@ def tiers():
     assert "not supported" in done.stderr and 'set storage tier of "/tree" from 0(' in done.stderr, done.stderr
     dump = json.loads(zest.zestfs("dump", "--subdir", "/tree", meta).stdout)
     assert dump["FSTree"]["attr"].get("tier") == 1, dump["FSTree"]["attr"]
-    refused = zest.zestfs("tier", "restore", meta, "/tree", check=False)
+    refused = zest.zestfs("tier", "restore", meta, "/tree", "-r", check=False)
     assert refused.returncode == 1 and "not supported" in refused.stderr, refused.stderr
     assert zest.zestfs("tier", "nonsense", meta, check=False).returncode == 3
 
