@@ -140,7 +140,8 @@ Runner setup_dump(CLI::App& app) {
   app.add_flag("--fast", command->fast, "accepted; dumping is fast as it is");
   app.add_flag("--skip-trash", command->skip_trash, "leave the trash out (JSON)");
   app.add_flag("--binary", command->binary, "write the binary format");
-  app.add_option("--threads", command->threads, "directories read ahead at once (JSON from a server; else a single reader is as fast)");
+  app.add_option("--threads", command->threads,
+                 "directories read ahead at once (JSON from a server; else a single reader is as fast)");
   return [command] { return command->run(); };
 }
 
