@@ -200,6 +200,7 @@ void ControlHandle::start(const Context& caller) {
   Context context = caller;
   context.check_permission = true;
   context.keeps_inodes = false;
+  context.attempt = nullptr;  // that of the caller's request, which ends before the job does
   if (context.gids.empty()) context.gids = groups_of_process(caller.pid);
   context.gids.push_back(caller.gid);
   context.cancelled = &cancelled_;

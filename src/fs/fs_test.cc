@@ -282,8 +282,11 @@ TEST(Control, RemovesATreeAndAnswers) {
   ASSERT_TRUE(f.fs->mkdir(f.root, dir->ino, "inner", 0755, 022));
   auto control = f.fs->open(f.root, kControlIno, O_RDWR);
   ASSERT_TRUE(control);
+  meta::Attempt attempt{};
+  Context caller = f.root;
+  caller.attempt = &attempt;
   auto send = [&](std::string_view bytes) {
-    return f.fs->write(f.root, kControlIno, control->fh, 0, bytes, false).value_or(0);
+    return f.fs->write(caller, kControlIno, control->fh, 0, bytes, false).value_or(0);
   };
   std::string request;
   put_be32(request, 1002);
@@ -295,6 +298,7 @@ TEST(Control, RemovesATreeAndAnswers) {
   EXPECT_EQ(send(std::string_view(request).substr(5)), request.size() - 5);
   EXPECT_EQ(reply_of(f, control->fh, request.size()), std::string(1, '\0'));
   EXPECT_EQ(code_of(f.fs->lookup(f.root, kRootIno, "dir")), ENOENT);
+  EXPECT_EQ(attempt.ino, 0u) << "the job outlives the request that began it";
   f.fs->release(f.root, kControlIno, control->fh);
 
   control = f.fs->open(f.root, kControlIno, O_RDWR);

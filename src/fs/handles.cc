@@ -195,7 +195,7 @@ std::vector<std::shared_ptr<OpenInode>> HandleTable::dirty_inodes() const {
   for (auto& shard : inode_shards_) {
     std::shared_lock lock(shard.mutex);
     for (auto& [ino, open] : shard.inodes)
-      if (open->written() != open->record->inode.flushed) out.push_back(open);
+      if (open->written() != std::atomic_ref(open->record->inode.flushed).load()) out.push_back(open);
   }
   return out;
 }
