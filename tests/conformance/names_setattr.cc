@@ -76,6 +76,7 @@ TEST_P(Setattr, chown_rules) {
   EXPECT_ERRNO(EPERM, chown(alice, file, std::nullopt, 300));
   EXPECT_EQ(chown(alice, file, std::nullopt, 200)->gid, 200u);
   EXPECT_ERRNO(EPERM, chown(user(1001, 100), file, std::nullopt, 100));
+  EXPECT_ERRNO(EPERM, chown(user(1001, 100), file, 1000, std::nullopt)) << "not even to its owner";
   clock_.advance(1000);
   auto changed = chown(root_, file, 0xFFFFFFF0, 0x80000001);  // over 2^31
   if (GetParam().name == "postgres" || GetParam().name == "mysql") {

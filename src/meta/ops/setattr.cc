@@ -53,8 +53,8 @@ Result<void> change_owner(Update& update) {
       now.gid = update.want.gid;
     }
   }
-  if (update.asks(kSetUid) && update.want.uid != now.uid) {
-    if (update.checked_user()) return fail(EPERM);
+  if (update.asks(kSetUid)) {
+    if (update.checked_user() && (!update.is_owner() || update.want.uid != now.uid)) return fail(EPERM);
     now.uid = update.want.uid;
   }
   return {};
