@@ -89,7 +89,7 @@ class Data : public meta::DataHooks {
                               const std::atomic<bool>* cancelled) = 0;
 
   // Buffers data; visible at once to reads of this mount. Waits for memory. Reports, once, an earlier failure of the
-  // file's background work.
+  // file's background work, which the next flush() reports even so.
   virtual Result<void> write(Ino ino, uint64_t offset, std::span<const char> data,
                              const std::atomic<bool>* cancelled) = 0;
   // All data written before it is in the store (or staged, with write-back) and committed when it returns.

@@ -133,7 +133,7 @@ void FileWriter::drop_from(Lock& lock, size_t from, const Error& error, bool rem
     waiter->error = error;
     told = true;
   }
-  if (!told) error_ = error;
+  if (!told) error_ = error, error_refused_ = false;
   std::vector<std::pair<SliceId, uint32_t>> remove;
   for (auto& slice : gone) {
     slice->dropped = slice->frozen = true;

@@ -32,11 +32,17 @@ std::optional<Error> FileWriter::take_error() {
   return error;
 }
 
+// A flush has to tell of it even so: the kernel hides the error of a request in the middle of a large write.
+Result<void> FileWriter::refuse_once() {
+  if (!error_ || std::exchange(error_refused_, true)) return {};
+  return fail(*error_);
+}
+
 Result<void> FileWriter::write(uint64_t offset, std::span<const char> data, const std::atomic<bool>* cancelled) {
   if (offset + data.size() >= kMaxFileSize || offset + data.size() < offset) return fail(EFBIG);
   {
     Lock lock(mutex_);
-    if (auto error = take_error()) return fail(std::move(*error));
+    ZEST_TRY(refuse_once());
   }
   while (!data.empty()) {
     auto chunk = static_cast<ChunkIndex>(offset / kChunkSize);
@@ -142,7 +148,7 @@ Result<void> FileWriter::wait_for_room(Lock& lock, int64_t started_ms, const std
     Waiting waiting(Part::kObject);
     changed_.wait_for(lock, std::chrono::milliseconds(100));
   }
-  if (error_) return fail(*take_error());
+  ZEST_TRY(refuse_once());
   auto waited = env_.clock.monotonic_ms() - started_ms;
   if (is_cancelled(cancelled) && waited > kInterruptMs) return fail(EINTR);
   if (waited > deadline_ms() || env_.stopper.stopped()) return fail(EIO, "too much waits to be uploaded");

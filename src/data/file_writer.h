@@ -3,8 +3,9 @@
 //
 // Order: slices stand in one list, by creation. Slices whose writes interleave form a group (two streams, say); a group
 // commits in one transaction, and groups commit in order, so that a crash leaves what a prefix of the writes made.
-// When a slice fails for good, it and everything written after it and not yet committed is dropped: the error is told
-// once, the file reads as before those writes, and later writes start afresh.
+// When a slice fails for good, it and everything written after it and not yet committed is dropped: one write is
+// refused, if one comes first, and the next flush tells of the error; the file reads as before those writes, and later
+// writes start afresh.
 #pragma once
 
 #include <atomic>
@@ -92,6 +93,7 @@ class FileWriter : public std::enable_shared_from_this<FileWriter> {
   Result<void> wait_for_room(Lock& lock, int64_t started_ms, const std::atomic<bool>* cancelled);
   WriteSlicePtr add_slice(ChunkIndex chunk, uint32_t pos);
   std::optional<Error> take_error();
+  Result<void> refuse_once();
 
   void queue_block(const WriteSlicePtr& slice, uint32_t block, std::vector<Task>& tasks);
   void freeze_all(std::vector<Task>& tasks);
@@ -120,7 +122,8 @@ class FileWriter : public std::enable_shared_from_this<FileWriter> {
   int64_t last_write_ms_ = 0;
   size_t small_bytes_ = 0;  // in open slices shorter than a block, roughly
   std::list<Waiter*> waiters_;
-  std::optional<Error> error_;
+  std::optional<Error> error_;  // what happened in the background, until a flush tells of it
+  bool error_refused_ = false;  // a write was refused for it
   bool committing_ = false, one_by_one_ = false;
   uint64_t committed_end_ = 0;
   int64_t committed_at_ms_ = 0;

@@ -140,6 +140,22 @@ TEST(Writing, AFailedUploadIsToldOnceThenHealed) {
   EXPECT_EQ(*v.read(ino, 0, 100), "after!");
 }
 
+// The kernel shows a caller whose large write was answered in part a short count instead of the error.
+TEST(Writing, WhatFailedInTheBackgroundRefusesAWriteAndIsToldByTheNextFlushEvenSo) {
+  auto options = Volume::small();
+  options.io_retries = 0;
+  Volume v(options);
+  Ino ino = v.file("f", "before");
+  v.faults->fail_next(Faults::kPut, 1);
+  ASSERT_TRUE(v.write(ino, 0, pattern(65'536, 1)));  // a whole block: uploaded at once
+  EXPECT_TRUE(eventually([&] { return code_of(v.write(ino, 0, "lost?")) == EIO; }));
+  EXPECT_TRUE(v.write(ino, 0, "after!"));
+  EXPECT_EQ(code_of(v.data->flush(ino, nullptr)), EIO);
+  EXPECT_TRUE(v.write(ino, 0, "later!"));
+  EXPECT_TRUE(v.data->flush(ino, nullptr));
+  EXPECT_EQ(v.read(ino, 0, 100)->substr(0, 6), "later!");
+}
+
 TEST(Writing, AnUploadThatFailsForAWhileIsRetried) {
   Volume v;
   Ino ino = v.create("f");
