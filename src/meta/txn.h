@@ -146,14 +146,15 @@ class Engine {
   virtual Result<void> scan(Table table, uint64_t within,
                             const std::function<bool(const Key&, const Value&)>& each) = 0;
 
-  // The chunks of a file that have a list, those past `length` too as far as the engine can find them. For engines to
-  // which the length is a help; others look through their table.
-  virtual Result<std::vector<ChunkIndex>> chunks_of(Ino ino, [[maybe_unused]] uint64_t length) {
-    std::vector<ChunkIndex> out;
-    ZEST_TRY(scan(Table::kChunks, raw(ino), [&out](const Key& key, const Value&) {
-      out.push_back(static_cast<ChunkIndex>(key.b));
-      return true;
-    }));
+  // The chunks of files, given with their lengths, that have a list (Key::chunk), those past the length too as far as
+  // the engine can find them. For engines to which the length is a help; others look through their table.
+  virtual Result<std::vector<Key>> chunks_of(std::span<const std::pair<Ino, uint64_t>> files) {
+    std::vector<Key> out;
+    for (const auto& [ino, length] : files)
+      ZEST_TRY(scan(Table::kChunks, raw(ino), [&out](const Key& key, const Value&) {
+        out.push_back(key);
+        return true;
+      }));
     return out;
   }
 

@@ -74,7 +74,7 @@ void LostAnswersOfFiles::all_operations(Breaks breaks) {
   EXPECT_FALSE(c.exists(Key::inode(f)));
   ASSERT_OK(c->unlink(root_, kRootIno, "g"));
   // Of each file's data: the chunk, or the record of the file.
-  for (Ino ino : {f, g}) CARRIED_OUT(c.state().deleter.delete_file_data(c.state(), ino, 12000));
+  for (Ino ino : {f, g}) CARRIED_OUT(c.state().deleter.delete_file_data(c.state(), {{ino, 12000}}));
   EXPECT_EQ(c.records(f, 0) + c.records(g, 0), "");
   EXPECT_FALSE(c.exists(Key::del_file(g, 12000)));
   ASSERT_OK(c->flush_ledgers());

@@ -123,7 +123,7 @@ Result<uint64_t> clean_deleted_files(Meta& meta, int64_t older_than_sec, const L
     for (const auto& [ino, length] : files) {
       if (limits.over()) break;
       pool.submit([&state, &removed, ino = ino, length = length] {
-        if (auto done = state.deleter.delete_file_data(state, ino, length); done)
+        if (auto done = state.deleter.delete_file_data(state, {{ino, length}}); done)
           removed++;
         else
           warn("data of deleted file", raw(ino), done.error());

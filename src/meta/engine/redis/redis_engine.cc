@@ -42,8 +42,8 @@ class RedisEngine : public Engine {
   Result<void> scan(Table table, uint64_t within, const Each& each) override {
     return Scanner(client_, *layout_, each).run(table, within);
   }
-  Result<std::vector<ChunkIndex>> chunks_of(Ino ino, uint64_t length) override {
-    return Scanner(client_, *layout_, {}).chunks_of(raw(ino), length);
+  Result<std::vector<Key>> chunks_of(std::span<const std::pair<Ino, uint64_t>> files) override {
+    return Scanner(client_, *layout_, {}).chunks_of(files);
   }
   Result<int64_t> add_counter(std::string_view name, int64_t delta) override;
   Result<void> prepare() override { return {}; }

@@ -10,6 +10,8 @@ namespace zest::meta::redis {
 
 namespace {
 
+constexpr uint64_t kFirstChunks = 16;  // of a file, looked for whatever its length: some lie past it
+
 constexpr char kCount[] = "1000";
 
 bool number_behind(std::string_view key, std::string_view letters, uint64_t& out) {
@@ -157,39 +159,64 @@ Result<void> Scanner::chunks() {
 // There is no list of a file's chunks, and looking through all keys of a volume for those of one file is dear. So their
 // keys are tried: up to the file's length, then as far again as the last one found. Only where that would be too many,
 // all keys are looked through.
-Result<std::vector<ChunkIndex>> Scanner::chunks_of(uint64_t ino, uint64_t length) {
-  constexpr uint64_t kFirst = 16, kStep = 1000, kTried = 20'000;
-  std::set<ChunkIndex> out;
-  uint64_t until = std::max(kFirst, (length + kChunkSize - 1) / kChunkSize);
+// All short files in one round trip: is there the first chunk, is there any of the next ones?
+Result<std::vector<Key>> Scanner::chunks_of(std::span<const std::pair<Ino, uint64_t>> files) {
+  std::vector<Strings> commands;
+  for (const auto& [ino, length] : files) {
+    commands.push_back({"EXISTS", layout_.chunk_key(raw(ino), 0)});
+    Strings others{"EXISTS"};
+    for (uint64_t i = 1; i < kFirstChunks; i++) others.push_back(layout_.chunk_key(raw(ino), i));
+    commands.push_back(std::move(others));
+  }
+  ZEST_ASSIGN(auto found, pipeline(commands));
+  std::vector<Key> out;
+  for (size_t i = 0; i < files.size(); i++) {
+    const auto& [ino, length] = files[i];
+    if (length <= kFirstChunks * kChunkSize && found[2 * i + 1].integer == 0) {
+      if (found[2 * i].integer > 0) out.push_back(Key::chunk(ino, 0));
+      continue;
+    }
+    ZEST_ASSIGN(auto chunks, chunks_of(ino, length));
+    out.insert(out.end(), chunks.begin(), chunks.end());
+  }
+  return out;
+}
+
+Result<std::vector<Key>> Scanner::chunks_of(Ino ino, uint64_t length) {
+  constexpr uint64_t kStep = 1000, kTried = 20'000;
+  std::set<uint64_t> indices;
+  uint64_t until = std::max(kFirstChunks, (length + kChunkSize - 1) / kChunkSize);
   if (until > kTried) {
-    ZEST_TRY(chunk_keys(std::to_string(ino) + "_[0-9]*", [&](const std::vector<Key>& keys) -> Result<void> {
-      for (const auto& key : keys) out.insert(static_cast<ChunkIndex>(key.b));
+    std::vector<Key> out;
+    ZEST_TRY(chunk_keys(std::to_string(raw(ino)) + "_[0-9]*", [&](const std::vector<Key>& keys) -> Result<void> {
+      out.insert(out.end(), keys.begin(), keys.end());
       return {};
     }));
-    return std::vector<ChunkIndex>(out.begin(), out.end());
+    return out;
   }
   for (uint64_t at = 0; at < until;) {
     uint64_t end = std::min(until, at + kStep);
     std::vector<Strings> commands;
-    for (uint64_t i = at; i < end; i++) commands.push_back({"EXISTS", layout_.chunk_key(ino, i)});
+    for (uint64_t i = at; i < end; i++) commands.push_back({"EXISTS", layout_.chunk_key(raw(ino), i)});
     ZEST_ASSIGN(auto found, pipeline(commands));
     for (uint64_t i = at; i < end; i++)
-      if (found[i - at].integer > 0) out.insert(static_cast<ChunkIndex>(i));
-    if (!out.empty()) until = std::max(until, 2 * uint64_t{*out.rbegin()} + 2);
+      if (found[i - at].integer > 0) indices.insert(i);
+    if (!indices.empty()) until = std::max(until, 2 * *indices.rbegin() + 2);
     at = end;
   }
-  return std::vector<ChunkIndex>(out.begin(), out.end());
+  std::vector<Key> out;
+  for (uint64_t index : indices) out.push_back(Key::chunk(ino, static_cast<ChunkIndex>(index)));
+  return out;
 }
 
 Result<void> Scanner::chunks_within(uint64_t ino) {
   ZEST_ASSIGN(auto reply, call({"GET", layout_.key("i", ino)}));
   auto attr = decode_attr(reply.text);
-  ZEST_ASSIGN(auto indices, chunks_of(ino, reply.is_bulk() && attr ? attr->length : UINT64_MAX - kChunkSize));
-  for (size_t at = 0; at < indices.size() && !stop_;) {
-    std::vector<Key> keys;
-    for (; at < indices.size() && keys.size() < 500; at++) keys.push_back(Key::chunk(Ino{ino}, indices[at]));
-    ZEST_TRY(give_all(keys));
-  }
+  ZEST_ASSIGN(auto all, chunks_of(Ino{ino}, reply.is_bulk() && attr ? attr->length : UINT64_MAX - kChunkSize));
+  constexpr size_t kPage = 500;
+  for (size_t at = 0; at < all.size() && !stop_; at += kPage)
+    ZEST_TRY(give_all({all.begin() + static_cast<ptrdiff_t>(at),
+                       all.begin() + static_cast<ptrdiff_t>(std::min(all.size(), at + kPage))}));
   return {};
 }
 

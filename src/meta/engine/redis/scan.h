@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 
 #include "meta/engine/redis/client.h"
 #include "meta/engine/redis/layout.h"
@@ -14,9 +15,10 @@ class Scanner {
  public:
   Scanner(Client& client, const Layout& layout, Each each) : client_(client), layout_(layout), each_(std::move(each)) {}
   Result<void> run(Table table, uint64_t within);
-  Result<std::vector<ChunkIndex>> chunks_of(uint64_t ino, uint64_t length);
+  Result<std::vector<Key>> chunks_of(std::span<const std::pair<Ino, uint64_t>> files);
 
  private:
+  Result<std::vector<Key>> chunks_of(Ino ino, uint64_t length);
   using Strings = std::vector<std::string>;
   using Page = std::function<Result<void>(Strings&)>;  // members, or fields and values, or members and scores
 
