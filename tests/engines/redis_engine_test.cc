@@ -356,5 +356,39 @@ TEST(RedisEngine, EvictionIsTurnedOff) {
   EXPECT_EQ(policy.items[1].text, "noeviction");
 }
 
+// A name that was never asked for costs nothing only where it came with the preload.
+TEST(RedisEngine, PreloadBringsTheEntriesOfTheRoot) {
+  constexpr uint64_t kNames = 2000;
+  const std::string url = server().fresh_url();
+  auto writer = open_at(url);
+  std::vector<Change> changes;
+  for (uint64_t i = 0; i < kNames; i++) {
+    changes.push_back(put(Key::inode(Ino{10 + i}), attr_of(i)));
+    changes.push_back(put(Key::entry(Ino{1}, "f" + std::to_string(i)), Entry{FileType::kFile, Ino{10 + i}}));
+  }
+  ASSERT_TRUE(commit(**writer->begin(true, {}), changes));
+  auto costs = [&](Engine& reader, uint64_t i) {
+    const uint64_t before = round_trips(reader);
+    auto done = read(reader, system_clock(), [&](Txn& txn) -> Result<void> {
+      ZEST_TRY(txn.want({{Key::entry(Ino{1}, "f" + std::to_string(i)), true}}));
+      ZEST_ASSIGN(auto attr, txn.attr(Ino{10 + i}));
+      EXPECT_EQ(attr, attr_of(i));
+      return {};
+    });
+    EXPECT_TRUE(done) << done.error().message();
+    return round_trips(reader) - before;
+  };
+  auto plain = open_at(url + "&client-cache=true");
+  auto preloaded = open_at(url + "&client-cache=true&client-cache-preload=" + std::to_string(kNames));
+  uint64_t next = 0;
+  while (next < kNames && costs(*preloaded, next) > 0) {
+    EXPECT_GE(costs(*plain, next), 1u);
+    next++;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  ASSERT_LT(next, kNames);
+  for (uint64_t i = next; i < kNames; i++) EXPECT_EQ(costs(*preloaded, i), 0u) << i;
+}
+
 }  // namespace
 }  // namespace zest::meta::redis

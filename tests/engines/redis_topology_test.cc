@@ -218,29 +218,47 @@ int64_t gets(int port) {
   return at == stats.npos ? 0 : std::stoll(stats.substr(at + 18));
 }
 
-// Writes by way of one engine, and reads by way of another that may use replicas: they are asked, not the master.
-void reads_go_to(int replica, int master, const std::string& url, const std::string& route) {
-  auto writer = open_redis(url, {});
-  ASSERT_TRUE(writer) << writer.error().message();
-  use(**writer);
+std::unique_ptr<Engine> open_reader(const std::string& url, const std::string& route) {
   EngineOptions read_only;
   read_only.read_only = true;
   auto reader = open_redis(url + "?route-read=" + route, read_only);
-  ASSERT_TRUE(reader) << reader.error().message();
-  auto length = [&]() -> uint64_t {
-    std::optional<Attr> attr;
-    auto done = read(**reader, system_clock(), [&](Txn& txn) -> Result<void> {
-      ZEST_ASSIGN(attr, txn.attr(Ino{2}));
-      return {};
-    });
-    EXPECT_TRUE(done) << done.error().message();
-    return attr ? attr->length : 0;
-  };
-  wait_until("the replica has what was written", [&] { return length() == 5; });
+  EXPECT_TRUE(reader) << reader.error().message();
+  return reader ? std::move(*reader) : nullptr;
+}
+
+uint64_t length_by(Engine& reader) {
+  std::optional<Attr> attr;
+  auto done = read(reader, system_clock(), [&](Txn& txn) -> Result<void> {
+    ZEST_ASSIGN(attr, txn.attr(Ino{2}));
+    return {};
+  });
+  EXPECT_TRUE(done) << done.error().message();
+  return attr ? attr->length : 0;
+}
+
+// Writes by way of one engine, and reads by way of others that may use replicas.
+void replica_is_read_from(int replica, int master, const std::string& url) {
+  auto writer = open_redis(url, {});
+  ASSERT_TRUE(writer) << writer.error().message();
+  use(**writer);
+  auto reader = open_reader(url, "replica");
+  ASSERT_TRUE(reader);
+  wait_until("the replica has what was written", [&] { return length_by(*reader) == 5; });
   const int64_t before_replica = gets(replica), before_master = gets(master);
-  EXPECT_EQ(length(), 5u);
+  EXPECT_EQ(length_by(*reader), 5u);
   EXPECT_EQ(gets(replica), before_replica + 1);
   EXPECT_EQ(gets(master), before_master);
+  // each reader that takes any server takes one, sooner or later each of them
+  bool both[2] = {false, false};
+  for (int i = 0; i < 100 && !(both[0] && both[1]); i++) {
+    auto random = open_reader(url, "random");
+    ASSERT_TRUE(random);
+    const int64_t replicas = gets(replica), masters = gets(master);
+    EXPECT_EQ(length_by(*random), 5u);
+    both[0] |= gets(replica) == replicas + 1;
+    both[1] |= gets(master) == masters + 1;
+  }
+  EXPECT_TRUE(both[0] && both[1]);
 }
 
 TEST(RedisTopology, ClusterOfTwo) {
@@ -276,7 +294,7 @@ TEST(RedisTopology, ReplicaOfAClusterIsReadFrom) {
     auto slots = ask(master.port, {"CLUSTER", "SLOTS"});
     return slots.items.size() == 1 && slots.items[0].items.size() == 4;
   });
-  reads_go_to(replica.port, master.port, "redis://127.0.0.1:" + std::to_string(master.port) + "/1", "replica");
+  replica_is_read_from(replica.port, master.port, "redis://127.0.0.1:" + std::to_string(master.port) + "/1");
 }
 
 // A sentinel is the same program with a configuration file first.
@@ -334,7 +352,7 @@ TEST(RedisTopology, ReplicaBehindASentinelIsReadFrom) {
     auto& fields = replicas.items[0].items;
     return std::any_of(fields.begin(), fields.end(), [](const Reply& field) { return field.text == "ok"; });
   });
-  reads_go_to(replica.port, master.port, sentinel.url("thevolume"), "replica");
+  replica_is_read_from(replica.port, master.port, sentinel.url("thevolume"));
 }
 
 TEST(RedisTopology, ReplicaRefusesWritesUntilItIsPromoted) {
