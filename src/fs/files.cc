@@ -57,7 +57,7 @@ Result<FileSystem::Opened> FileSystem::do_open(const Context& context, Ino ino, 
     opened.attr.length = open.length;
     if (!opened.attr.in_trash()) open.set_named();
   }
-  if (!opened.keep_cache) data_.invalidate(ino, 0, kMaxFileSize);
+  if (!opened.keep_cache) data_.invalidate(ino, 0, 0);  // its length; what chunks hold meta_.open() has looked after
   return Opened{handle->id, opened.attr, opened.keep_cache, false};
 }
 
