@@ -75,9 +75,10 @@ def main():
         label = next((l for l in labels if l != "soak"), "other")
         groups.setdefault(label, []).append(name)
     everything = {label: len(names) for label, names in groups.items()}
+    parts = [w for w in wanted if w not in groups]  # of names
     for label, names in list(groups.items()):
         if wanted and label not in wanted:
-            groups[label] = [n for n in names if any(w in n for w in wanted)]
+            groups[label] = [n for n in names if any(p in n for p in parts)]
             if not groups[label]:
                 del groups[label]
     total, failures = 0, []
