@@ -7,7 +7,7 @@ content.py [--quick] [--stores local,s3,s3+20] [--peers zestfs,reference] [--onl
 Each store and client gets a fresh volume with its metadata in SQLite. A write is given twice: visible is when the last write()
 returned, drained when fsync() did, with everything uploaded and committed. "store" is what 16 parallel requests of 4 MiB to the bare
 store reach. CPU is that of the client's processes, user and system. fetched is what the client got from the store for each byte that
-was read. Where it says cold, neither the kernel nor the client has anything cached; warm: the client's cache on disk has everything,
+was read. Where it says cold, neither the client nor the kernel has anything cached, but a server's files; warm: the client's cache on disk has everything,
 the kernel's page cache of the mount nothing, but the files of that cache, unless it says "from disk".
 """
 import argparse
@@ -62,7 +62,7 @@ class Client:
     """A mount of a fresh volume by zestfs or by the reference."""
 
     def __init__(self, kind, store):
-        self.kind, self.peak, self.results = kind, 0, []
+        self.kind, self.store, self.peak, self.results = kind, store, 0, []
         self.volume = zest.Volume("--trash-days", "0", storage=store.storage, name=f"{kind}-{store.name.replace('+', '-')}")
         self.binary = zest.tool("juicefs") if kind == "reference" else zest.ZESTFS
         self.cache = os.path.join(self.volume.folder, "cache-mnt")
@@ -81,7 +81,8 @@ class Client:
     def cold(self):
         self.stop()
         subprocess.run(["rm", "-rf", self.cache])
-        drop_caches()
+        if not self.store.storage:
+            drop_caches()  # a server keeps what it has in memory, as when it was measured alone
         self.start()
 
     def warm_up(self, path):
