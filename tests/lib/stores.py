@@ -33,7 +33,8 @@ class S3(servers.Server):
 
     def wait(self):
         def ready():
-            assert self.process.poll() is None, open(f"{self.folder}/log").read()[-2000:]
+            if self.process.poll() is not None:
+                self.ended_early()
             # a server that has just begun may leave a request without an answer: ask anew instead of waiting for it
             try:
                 return self.objbench("--skip-functional-tests", "--big-object-size", "4", "--small-objects", "1", "--threads", "1",
@@ -41,6 +42,9 @@ class S3(servers.Server):
             except subprocess.TimeoutExpired:
                 return False
         zest.wait_until(ready, f"{self.name} answers", 2 * zest.PATIENCE)
+
+    def ended_early(self):
+        raise AssertionError(f"{self.name} ended with {self.process.returncode}:\n" + open(f"{self.folder}/log").read()[-2000:])
 
 
 class Weed(S3):
@@ -88,7 +92,7 @@ class Rgw(S3):
     name = "rgw"
 
     def start(self):
-        mon, folder = zest.free_port(), self.folder
+        mon, folder = next(p for p in servers.free_ports(2) if p != self.port), self.folder
         ids = [str(uuid.uuid4()) for _ in range(2)]
         with open(f"{folder}/ceph.conf", "w") as conf:
             conf.write(f"""[global]
@@ -129,8 +133,19 @@ rgw data = {folder}/rgw
         zest.run("ceph-osd", *conf, "-i", "0", "--mkfs", "--osd-uuid", ids[1])
         self.processes.append(self.beside("ceph-osd", *conf, "-i", "0", "-f"))
         zest.wait_until(lambda: "1 up" in zest.run("ceph", *conf, "osd", "stat", check=False).stdout, "the OSD is up")
-        zest.run("radosgw-admin", *conf, "user", "create", "--uid", "zest", "--display-name", "zest", "--access-key", ACCESS, "--secret", SECRET)
-        self.launch("radosgw", *conf, "-n", "client.admin", "-f")
+        # An OSD that is up may not serve its placement groups yet: what needs them is tried again.
+        admin, user = ["radosgw-admin", *conf, "user"], ["--uid", "zest"]
+        create = [*admin, "create", *user, "--display-name", "zest", "--access-key", ACCESS, "--secret", SECRET]
+        zest.wait_until(lambda: zest.run(*create, check=False).returncode == 0 or zest.run(*admin, "info", *user, check=False).returncode == 0,
+                        "the gateway's user is there", 2 * zest.PATIENCE)
+        self.gateway, self.starts = ["radosgw", *conf, "-n", "client.admin", "-f"], 1
+        self.launch(*self.gateway)
+
+    def ended_early(self):
+        if self.starts == 5:
+            super().ended_early()
+        self.starts += 1
+        self.launch(*self.gateway)
 
     def beside(self, *command):
         with open(f"{self.folder}/log", "ab") as log:
