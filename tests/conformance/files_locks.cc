@@ -77,6 +77,12 @@ TEST_P(FileLocks, posix_conflicts) {
   auto own = c->getlk(root_, f, 1, {W, 10, 0, 49});
   ASSERT_OK(own);
   EXPECT_EQ(*own, (PosixLock{U, 0, 0, 0}));
+  auto held = c->getlk(root_, f, 1, {U, 10, 40, 49});  // asks for one's own
+  ASSERT_OK(held);
+  EXPECT_EQ(*held, (PosixLock{R, 10, 0, 99}));
+  held = c->getlk(root_, f, 1, {U, 10, 100, 149});
+  ASSERT_OK(held);
+  EXPECT_EQ(*held, (PosixLock{U, 0, 0, 0}));
 }
 
 TEST_P(FileLocks, waiting_is_granted_when_released) {

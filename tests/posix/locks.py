@@ -126,6 +126,9 @@ def locks_of_open_descriptions():
     want = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     fcntl.fcntl(one, setlk, want)
     expect("EAGAIN", fcntl.fcntl, two_, setlk, want)
+    own = struct.pack("hhqqi4x", fcntl.F_UNLCK, os.SEEK_SET, 3, 2, 0)
+    held = [struct.unpack("hhqqi4x", fcntl.fcntl(fd, setlk - 1, own))[0] for fd in (one, two_)]  # F_OFD_GETLK
+    assert held == [fcntl.F_WRLCK, fcntl.F_UNLCK], held
     third = os.open(path, os.O_RDWR)
     os.close(third)  # another description: frees nothing
     expect("EAGAIN", fcntl.fcntl, two_, setlk, want)

@@ -11,9 +11,12 @@ bool known_type(LockType type) {
   return type == LockType::kRead || type == LockType::kWrite || type == LockType::kUnlock;
 }
 
+bool overlaps(const PosixLock& held, const PosixLock& wanted) {
+  return held.start <= wanted.end && wanted.start <= held.end;
+}
+
 bool conflicts(const PosixLock& held, const PosixLock& wanted) {
-  return held.start <= wanted.end && wanted.start <= held.end &&
-         (held.type == LockType::kWrite || wanted.type == LockType::kWrite);
+  return overlaps(held, wanted) && (held.type == LockType::kWrite || wanted.type == LockType::kWrite);
 }
 
 // SQL volumes refuse locks of an inode that is not there, the others do not look (to read it would make every lock
@@ -141,14 +144,16 @@ Result<PosixLock> Meta::getlk(const Context&, Ino ino, uint64_t owner, const Pos
   State& s = *state_;
   ino = s.map_root(ino);
   if (!known_type(lock.type) || lock.end < lock.start) return fail(EINVAL);
+  // F_UNLCK asks for the owner's own locks (F_OFD_GETLK, fcntl(2)).
+  const bool own = lock.type == LockType::kUnlock;
   PosixLock found{LockType::kUnlock, 0, 0, 0};
-  if (lock.type == LockType::kUnlock) return found;
   LockOwner me{s.sid, owner};
   ZEST_TRY(s.read([&](Txn& txn) -> Result<void> {
     ZEST_ASSIGN(auto held, txn.plocks(ino));
     for (auto& [other, ranges] : held) {
-      if (other == me) continue;
-      auto it = std::ranges::find_if(ranges, [&](auto& range) { return conflicts(range, lock); });
+      if ((other == me) != own) continue;
+      auto it = std::ranges::find_if(ranges,
+                                     [&](auto& range) { return own ? overlaps(range, lock) : conflicts(range, lock); });
       if (it == ranges.end()) continue;
       found = *it;
       if (other.sid != me.sid) found.pid = 0;  // a process of another machine
