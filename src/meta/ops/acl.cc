@@ -19,6 +19,11 @@ void complete(AclChange& change, uint16_t mode) {
   change.stored = change.asked.empty() ? AclRule{} : acl_fill(change.asked, mode);
 }
 
+// Removing what is not there; to set what is there is a change, as on local file systems.
+bool is_idle(const AclChange& change, const Attr& before, const Attr& after) {
+  return change.asked.empty() && after == before;
+}
+
 bool is_stored(const AclChange& change) {
   return !change.asked.empty() && (change.is_default || !change.asked.minimal());
 }
@@ -47,7 +52,7 @@ Result<void> set_removed(State& s, const Context& ctx, Removed::Node& node, AclC
     ZEST_ASSIGN(change.id, s.acls.intern(s, change.stored));
   }
   Attr after = with_acl(ctx, node.attr, change);
-  if (after == node.attr) return {};
+  if (is_idle(change, node.attr, after)) return {};
   after.ctime = s.clock.now();
   node.attr = after;
   return {};
@@ -87,7 +92,7 @@ Result<void> Meta::set_acl(const Context& ctx, Ino ino, bool default_acl, const 
       ZEST_TRY(check_set_acl(ctx, *attr, change));
       outdated = attr->mode != seen.mode;
       after = with_acl(ctx, *attr, change);
-      if (outdated || after == *attr) return {};
+      if (outdated || is_idle(change, *attr, after)) return {};
       after.ctime = s.clock.now();
       txn.put_attr(ino, after);
       return {};
