@@ -181,22 +181,14 @@ class BlockChecker : public meta::Visitor {
   }
 
   Result<void> check(Ino ino, uint64_t length, const std::string& path) {
-    auto format = meta_.format();
-    std::set<std::pair<SliceId, uint32_t>> slices;
-    for (ChunkIndex chunk = 0; chunk * kChunkSize < length; chunk++) {
-      ZEST_ASSIGN(auto view, meta_.read_chunk(ino, chunk));
-      for (auto& piece : view.pieces)
-        if (raw(piece.id)) slices.emplace(piece.id, piece.size);
-    }
-    for (auto& [id, size] : slices)
-      for (uint32_t index = 0; uint32_t bytes = block_bytes(format.block_size(), size, index); index++) {
-        auto key = block_key(format, id, index, bytes);
-        auto head = store_.head(key);
-        checked++;
-        if (head) continue;
-        losses_.add(key, raw(ino), path, bytes, head.error());
-        progress_.lost(ino, path, bytes);
-      }
+    ZEST_TRY(each_block(meta_, ino, length, [&](const std::string& key, uint32_t bytes) -> Result<void> {
+      auto head = store_.head(key);
+      checked++;
+      if (head) return {};
+      losses_.add(key, raw(ino), path, bytes, head.error());
+      progress_.lost(ino, path, bytes);
+      return {};
+    }));
     progress_.finish_blocks(ino);
     return {};
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
+#include <set>
 
 #include "base/log.h"
 
@@ -100,6 +101,21 @@ Result<void> read_blocks(object::Storage& store, const Format& format, BlockSort
 uint32_t block_bytes(uint32_t block_size, uint32_t size, uint32_t index) {
   uint64_t start = uint64_t{index} * block_size;
   return start >= size ? 0 : static_cast<uint32_t>(std::min<uint64_t>(block_size, size - start));
+}
+
+Result<void> each_block(meta::Meta& meta, Ino ino, uint64_t length,
+                        const std::function<Result<void>(const std::string& key, uint32_t bytes)>& call) {
+  std::set<std::pair<SliceId, uint32_t>> slices;
+  for (ChunkIndex chunk = 0; chunk * kChunkSize < length; chunk++) {
+    ZEST_ASSIGN(auto view, meta.read_chunk(ino, chunk));
+    for (auto& piece : view.pieces)
+      if (raw(piece.id)) slices.emplace(piece.id, piece.size);
+  }
+  auto format = meta.format();
+  for (auto& [id, size] : slices)
+    for (uint32_t index = 0; uint32_t bytes = block_bytes(format.block_size(), size, index); index++)
+      ZEST_TRY(call(block_key(format, id, index, bytes), bytes));
+  return {};
 }
 
 }  // namespace zest::cli

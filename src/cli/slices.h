@@ -4,7 +4,9 @@
 #include <atomic>
 #include <compare>
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <string>
 
 #include "base/external_sort.h"
 #include "base/result.h"
@@ -55,5 +57,10 @@ Result<void> read_blocks(object::Storage& store, const Format& format, BlockSort
 
 // Bytes of block `index` of a slice of `size` bytes; 0: there is no such block.
 uint32_t block_bytes(uint32_t block_size, uint32_t size, uint32_t index);
+
+// Calls for each object that a file of this length shows, each once, with the object's key and bytes; the first error
+// ends it.
+Result<void> each_block(meta::Meta& meta, Ino ino, uint64_t length,
+                        const std::function<Result<void>(const std::string& key, uint32_t bytes)>& call);
 
 }  // namespace zest::cli

@@ -4,7 +4,6 @@
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "base/log.h"
 #include "cli/command.h"
@@ -31,22 +30,6 @@ struct TierCommand {
 };
 
 constexpr int kThreads = 10;
-
-// The objects of a file.
-Result<void> each_block(meta::Meta& meta, Ino ino, uint64_t length,
-                        const std::function<Result<void>(const std::string& key)>& call) {
-  std::set<std::pair<SliceId, uint32_t>> slices;
-  for (ChunkIndex chunk = 0; chunk * kChunkSize < length; chunk++) {
-    ZEST_ASSIGN(auto view, meta.read_chunk(ino, chunk));
-    for (auto& piece : view.pieces)
-      if (raw(piece.id)) slices.emplace(piece.id, piece.size);
-  }
-  auto format = meta.format();
-  for (auto& [id, size] : slices)
-    for (uint32_t index = 0; uint32_t bytes = block_bytes(format.block_size(), size, index); index++)
-      ZEST_TRY(call(block_key(format, id, index, bytes)));
-  return {};
-}
 
 std::map<int, Tier> tiers_of(const Format& format) {
   auto tiers = format.tiers;
@@ -110,7 +93,7 @@ class Mover : public meta::Visitor {
 
  private:
   Result<void> rewrite(Ino ino, uint64_t length) {
-    return each_block(meta_, ino, length, [&](const std::string& key) -> Result<void> {
+    return each_block(meta_, ino, length, [&](const std::string& key, uint32_t) -> Result<void> {
       ZEST_ASSIGN(auto body, store_.get(key));
       return store_.put(key, body, {tier_.storage_class, tier_.tag});
     });
@@ -172,7 +155,7 @@ class Thawer : public meta::Visitor {
 
   Result<void> thaw(Ino ino) {
     ZEST_ASSIGN(auto attr, meta_.getattr(meta::Context{}, ino));
-    return each_block(meta_, ino, attr.length, [&](const std::string& key) -> Result<void> {
+    return each_block(meta_, ino, attr.length, [&](const std::string& key, uint32_t) -> Result<void> {
       ZEST_ASSIGN(const bool archived, store_.restore(key, days_));
       (archived ? asked : readable)++;
       return {};
