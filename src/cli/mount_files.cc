@@ -8,8 +8,10 @@
 #include <cstdio>
 #include <ctime>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <utility>
+
 #include "volume/types.h"
 
 namespace zest::cli {
@@ -37,6 +39,11 @@ Result<std::string> read_virtual_file(const std::string& mount, const std::strin
   text << file.rdbuf();
   if (!file) return fail(errno ? errno : EIO, "read " + path);
   return text.str();
+}
+
+nlohmann::json read_mount_config(const std::string& mount) {
+  auto config = nlohmann::json::parse(read_virtual_file(mount, ".config").value_or(""), nullptr, false);
+  return config.is_object() ? config : nlohmann::json();
 }
 
 Result<MountStats> MountStats::read(const std::string& mount) {

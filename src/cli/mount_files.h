@@ -1,8 +1,9 @@
-// What a mount tells of itself through its virtual files: .stats and .accesslog (docs/behaviour/control.md).
+// What a mount tells of itself through its virtual files: .stats, .config and .accesslog (docs/behaviour/control.md).
 #pragma once
 
 #include <functional>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 
@@ -16,6 +17,8 @@ Result<void> check_mount_point(const std::string& path);
 // A virtual file of a mount: "DIR/.jfs<name>" when it is there, else "DIR/<name>". ENOENT.
 Result<std::string> virtual_file(const std::string& mount, const std::string& name);
 Result<std::string> read_virtual_file(const std::string& mount, const std::string& name);
+// What a mount says of itself in .config; null when it cannot be read or is no object.
+nlohmann::json read_mount_config(const std::string& mount);
 
 // The numbers of .stats by their full names; those of one name are added up.
 class MountStats {

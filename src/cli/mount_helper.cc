@@ -48,12 +48,6 @@ bool is_ours(const std::string& option) {
   return !flags.empty() && flags[0].starts_with("--");
 }
 
-// What a mount says of itself; null when it does not.
-nlohmann::json config_of(const std::string& point) {
-  auto config = nlohmann::json::parse(read_virtual_file(point, ".config").value_or(""), nullptr, false);
-  return config.is_object() ? config : nlohmann::json();
-}
-
 // The kernel's part of a mount: the process that serves it has nothing to do with it, unless it can change nothing.
 Result<void> remount(const std::string& point, const std::string& list) {
   struct statvfs now {};
@@ -72,7 +66,7 @@ Result<void> remount(const std::string& point, const std::string& list) {
     else
       flags = item == option->on ? flags | option->mount : flags & ~option->mount;
   }
-  auto config = config_of(point);
+  auto config = read_mount_config(point);
   if (!(flags & MS_RDONLY) && config.contains("Meta") && config["Meta"].value("ReadOnly", false))
     return fail(EROFS, fmt::format("{} was mounted read-only: unmount it and mount it again to write to it", point));
   if (mount("none", point.c_str(), nullptr, MS_REMOUNT | flags, nullptr) != 0)
@@ -85,7 +79,7 @@ Result<void> remount(const std::string& point, const std::string& list) {
 bool is_served(const std::string& url, const std::string& point) {
   auto served = prepare_mount_point(point, false);
   if (!served || !*served) return false;
-  auto config = config_of(point);
+  auto config = read_mount_config(point);
   if (!config.contains("Format")) return false;
   meta::Options options;
   options.read_only = true;

@@ -22,9 +22,8 @@ std::string busy(const std::string& point, const std::string& why) {
 
 // The process id of the supervisor; 0: none is told.
 Result<int> supervisor_of(const std::string& point) {
-  auto config = nlohmann::json::parse(read_virtual_file(point, ".config").value_or(""), nullptr, false);
-  if (config.is_object() && config.contains("PPid") && config["PPid"].is_number_integer())
-    return config["PPid"].get<int>();
+  const auto config = read_mount_config(point);
+  if (config.contains("PPid") && config["PPid"].is_number_integer()) return config["PPid"].get<int>();
   return fail(EBUSY, busy(point, "its .config cannot be read"));
 }
 

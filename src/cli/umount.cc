@@ -47,9 +47,8 @@ Staged count_staged(const std::vector<std::string>& dirs) {
 
 // Blocks staged by --writeback are uploaded while the mount still works.
 Result<void> UmountCommand::wait_for_staged(const std::string& point) {
-  auto config = nlohmann::json::parse(read_virtual_file(point, ".config").value_or(""), nullptr, false);
-  if (config.is_discarded() || !config.contains("Chunk"))
-    return fail(EINVAL, fmt::format("{} is not a JuiceFS mount point", point));
+  auto config = read_mount_config(point);
+  if (!config.contains("Chunk")) return fail(EINVAL, fmt::format("{} is not a JuiceFS mount point", point));
   auto& chunk = config["Chunk"];
   if (!chunk.value("Writeback", false)) return {};
   std::vector<std::string> dirs;
