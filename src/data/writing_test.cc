@@ -126,10 +126,15 @@ TEST(Writing, SharedObjectsLiveAsLongAsTheirLastRecordOnSqlite) {
   share_and_drop("sqlite3://" + folder.path + "/meta.db");
 }
 
-TEST(Writing, AFailedUploadIsToldOnceThenHealed) {
+// Uploads are not tried again.
+DataOptions impatient() {
   auto options = Volume::small();
   options.io_retries = 0;
-  Volume v(options);
+  return options;
+}
+
+TEST(Writing, AFailedUploadIsToldOnceThenHealed) {
+  Volume v(impatient());
   Ino ino = v.file("f", "before");
   v.faults->fail_next(Faults::kPut, 1);
   ASSERT_TRUE(v.write(ino, 0, "LOST!!"));
@@ -142,9 +147,7 @@ TEST(Writing, AFailedUploadIsToldOnceThenHealed) {
 
 // The kernel shows a caller whose large write was answered in part a short count instead of the error.
 TEST(Writing, WhatFailedInTheBackgroundRefusesAWriteAndIsToldByTheNextFlushEvenSo) {
-  auto options = Volume::small();
-  options.io_retries = 0;
-  Volume v(options);
+  Volume v(impatient());
   Ino ino = v.file("f", "before");
   v.faults->fail_next(Faults::kPut, 1);
   ASSERT_TRUE(v.write(ino, 0, pattern(65'536, 1)));  // a whole block: uploaded at once
@@ -166,9 +169,7 @@ TEST(Writing, AnUploadThatFailsForAWhileIsRetried) {
 }
 
 TEST(Writing, LengthNeverCoversAFailedRange) {
-  auto options = Volume::small();
-  options.io_retries = 0;
-  Volume v(options);
+  Volume v(impatient());
   Ino ino = v.create("f");
   v.faults->fail_keys({"chunks/0/0/1_0_65536", "testvol/chunks/0/0/1_0_65536"});
   ASSERT_TRUE(v.write(ino, 0, pattern(65536, 1)));
