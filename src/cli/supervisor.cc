@@ -319,7 +319,7 @@ void Supervisor::take_mount_away() {
 
 // --- handing the mount over ---
 
-// Why a process that asks with this text cannot go on with the mount; empty: it can.
+// Why a process that asks with this text cannot go on with the mount now; empty: it can.
 std::string Supervisor::why_not(const std::string& request) const {
   if (!request.starts_with(kTakeOver)) return "it speaks another version";
   const auto words = request.substr(std::strlen(kTakeOver));
@@ -330,6 +330,8 @@ std::string Supervisor::why_not(const std::string& request) const {
                        layout);
   if (words.substr(std::min(end + 1, words.size())) != table_->identity())
     return "it serves another volume, or with other options: " + table_->identity();
+  if (successor_) return "another process is taking it over";
+  if (worker_ == 0 || ready_ms_ == 0 || !device_ || stopping_) return "it is being started or stopped";
   return {};
 }
 
@@ -341,14 +343,8 @@ void Supervisor::on_successor_asks() {
   auto request = receive_message(connection.get(), kRequestPatienceMs);
   if (!request) return;
   std::string why = why_not(request->text);
-  if (!why.empty())
-    ;
-  else if (successor_)
-    why = "another process is taking it over";
-  else if (worker_ == 0 || ready_ms_ == 0 || !device_ || stopping_)
-    why = "it is being started or stopped";
-  else if (auto sent = send_message(link_.get(), link::kHandOver); !sent)
-    why = sent.error().message();
+  if (why.empty())
+    if (auto sent = send_message(link_.get(), link::kHandOver); !sent) why = sent.error().message();
   if (!why.empty()) {
     (void)send_message(connection.get(), kRefused + why);
     return;

@@ -23,6 +23,8 @@ constexpr size_t kHashes = 6;  // in a record
 static_assert(sizeof(StateTable::Header) <= kHeaderSize);
 static_assert(std::atomic<uint64_t>::is_always_lock_free);
 
+std::string layout_text(uint32_t layout, uint32_t record_size) { return fmt::format("{}/{}", layout, record_size); }
+
 }  // namespace
 
 Result<std::unique_ptr<StateTable>> StateTable::create() {
@@ -40,10 +42,6 @@ std::unique_ptr<StateTable> StateTable::unshared() {
   table->set_up();
   return table;
 }
-
-namespace {
-std::string layout_text(uint32_t layout, uint32_t record_size) { return fmt::format("{}/{}", layout, record_size); }
-}  // namespace
 
 std::string StateTable::layout() { return layout_text(kLayout, sizeof(Record)); }
 

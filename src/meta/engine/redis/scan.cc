@@ -156,9 +156,6 @@ Result<void> Scanner::chunks() {
   return chunk_keys("[0-9]*_[0-9]*", [this](const std::vector<Key>& keys) { return give_all(keys); });
 }
 
-// There is no list of a file's chunks, and looking through all keys of a volume for those of one file is dear. So their
-// keys are tried: up to the file's length, then as far again as the last one found. Only where that would be too many,
-// all keys are looked through.
 // All short files in one round trip: is there the first chunk, is there any of the next ones?
 Result<std::vector<Key>> Scanner::chunks_of(std::span<const std::pair<Ino, uint64_t>> files) {
   std::vector<Strings> commands;
@@ -182,6 +179,9 @@ Result<std::vector<Key>> Scanner::chunks_of(std::span<const std::pair<Ino, uint6
   return out;
 }
 
+// There is no list of a file's chunks, and looking through all keys of a volume for those of one file is dear. So their
+// keys are tried: up to the file's length, then as far again as the last one found. Only where that would be too many,
+// all keys are looked through.
 Result<std::vector<Key>> Scanner::chunks_of(Ino ino, uint64_t length) {
   constexpr uint64_t kStep = 1000, kTried = 20'000;
   std::set<uint64_t> indices;
