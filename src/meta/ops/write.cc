@@ -66,8 +66,12 @@ Result<void> put_writes(State& state, Txn& txn, Ino ino, std::span<const Meta::C
   // As on a local disk the file changed when it was written to: a later commit must not make it look touched again.
   // Zeroes have no id by which settled() could know them: they go by the time of the commit.
   const bool zeroes = std::ranges::all_of(writes, [](auto& write) { return raw(write.slice.id) == 0; });
-  const Time now = state.clock.now();  // an mtime that was chosen may lie behind it
-  change.after.ctime = zeroes ? now : std::max(change.after.ctime, std::min(change.after.mtime, now));
+  // An mtime that lies ahead was chosen meanwhile, and choosing it moved ctime.
+  const Time now = state.clock.now();
+  if (zeroes)
+    change.after.ctime = now;
+  else if (change.after.mtime <= now)
+    change.after.ctime = std::max(change.after.ctime, change.after.mtime);
   ZEST_TRY(put_data_change(state, txn, Context{}, ino, change));
   for (auto& [chunk, list] : records) txn.append(ino, chunk, std::move(list));
   std::set<SliceId> held;  // small writes may share a slice: each further record is a further reference
