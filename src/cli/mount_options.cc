@@ -368,6 +368,8 @@ Result<void> resolve_fuse(const MountOptions& o, MountSettings& s) {
   else if (!o.root_squash.empty())
     f.root_squash = identity(o.root_squash, "--root-squash");
   f.default_permissions = !f.all_squash && !o.non_default_permission;
+  // A name that the kernel keeps is there for all users, also for those who may not search its directory.
+  if (o.non_default_permission && !f.all_squash) f.entry_timeout_ms = f.dir_entry_timeout_ms = 0;
   if (!o.umask.empty()) {
     ZEST_ASSIGN(uint32_t mask, octal(o.umask, "umask"));
     f.umask = static_cast<uint16_t>(mask & 0777);

@@ -103,9 +103,10 @@ Result<size_t> FileSystem::fill_dir(const Context& context, Handle& dir, uint64_
   if (!window.stream || wanted < window.base) {
     rewind(dir, wanted);
     auto stream = meta_.opendir(context, dir.ino, with_attr);
-    if (!stream && with_attr && stream.error().code == EACCES) {
-      with_attr = false;
-      stream = meta_.opendir(context, dir.ino, false);
+    if (!stream && stream.error().code == EACCES) {  // the names are for whoever has it open
+      auto unchecked = context;
+      unchecked.check_permission = with_attr = false;
+      stream = meta_.opendir(unchecked, dir.ino, false);
     }
     if (!stream) return fail(std::move(stream.error()));
     window.stream = std::move(*stream);

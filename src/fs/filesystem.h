@@ -253,6 +253,8 @@ class FileSystem {
   void restore_special(Handle& handle);
   int check_reserved(Ino parent, std::string_view name, int code) const;
   int check_xattr(std::string_view name) const;
+  Result<void> may_xattr(const Context&, Ino, std::string_view name, bool write);
+  Result<void> may_link(const Context&, Ino);
   Result<uint64_t> do_lseek(const Context&, Ino ino, uint64_t fh, uint64_t offset, int whence);
 
   // Attributes from the database, corrected by what is buffered here, and with the link count outside the trash.

@@ -2,6 +2,8 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include <fstream>
+
 #include "fs/changes.h"
 #include "fs/filesystem.h"
 #include "fs/handles.h"
@@ -10,6 +12,13 @@
 
 namespace zest::fs {
 namespace {
+
+// A setting of this machine (proc_sys_fs(5)).
+bool links_are_protected() {
+  int level = 0;
+  std::ifstream("/proc/sys/fs/protected_hardlinks") >> level;
+  return level > 0;
+}
 
 std::string mode_text(uint32_t st_mode) { return fmt::format("{}:0{:04o}", log_mode(st_mode), st_mode); }
 
@@ -149,13 +158,30 @@ Result<void> FileSystem::rename(const Context& context, Ino parent, std::string_
   return result;
 }
 
+// Where links are protected, a file of somebody else gets another name only from who may read and write it.
+Result<void> FileSystem::may_link(const Context& context, Ino ino) {
+  if (!context.check_permission || context.uid == 0 || !links_are_protected()) return {};
+  ZEST_ASSIGN(auto attr, meta_.getattr(context, ino));
+  if (context.uid == attr.uid) return {};
+  const bool runs_as_other = (attr.mode & 04000) != 0 || (attr.mode & 02010) == 02010;
+  if (!attr.is_file() || runs_as_other) return fail(EPERM);
+  if (!meta_.access(context, ino, meta::kMayRead | meta::kMayWrite, &attr)) return fail(EPERM);
+  return {};
+}
+
 Result<EntryAttr> FileSystem::link(const Context& context, Ino ino, Ino new_parent, std::string_view new_name) {
   Op op(*this, context, Method::kLink);
   int code = is_special(ino) ? EPERM : check_reserved(new_parent, new_name, EPERM);
   Result<EntryAttr> result = fail(code);
   if (code == 0) {
     auto made = made_before(context, new_parent, new_name);
-    if (auto attr = made ? Result<Attr>(made->attr) : meta_.link(context, ino, new_parent, new_name)) {
+    auto allowed = made ? Result<void>() : may_link(context, ino);
+    Result<Attr> attr = fail(code_of(allowed));
+    if (made)
+      attr = made->attr;
+    else if (allowed)
+      attr = meta_.link(context, ino, new_parent, new_name);
+    if (attr) {
       correct(ino, *attr);
       result = EntryAttr{ino, *attr, true};
       changes_->name(new_parent, new_name, true);

@@ -17,13 +17,13 @@ namespace {
 constexpr std::string_view kAccessAcl = "system.posix_acl_access", kDefaultAcl = "system.posix_acl_default";
 constexpr uint32_t kSecureRemove = 0x1;  // chattr +s: what is removed skips the trash
 
-constexpr std::string_view kTrusted = "trusted.";
+constexpr std::string_view kTrusted = "trusted.", kUser = "user.";
 
 bool is_acl(std::string_view name) { return name == kAccessAcl || name == kDefaultAcl; }
 
 // Linux knows attributes by the namespace that their name begins with (xattr(7)).
 bool in_a_namespace(std::string_view name) {
-  for (std::string_view prefix : {std::string_view("user."), std::string_view("security."), kTrusted})
+  for (std::string_view prefix : {kUser, std::string_view("security."), kTrusted})
     if (name.starts_with(prefix)) return true;
   return is_acl(name);
 }
@@ -44,6 +44,17 @@ int FileSystem::check_xattr(std::string_view name) const {
   return 0;
 }
 
+// Who may, as Linux has it where the kernel checks permissions (xattr(7)).
+Result<void> FileSystem::may_xattr(const Context& context, Ino ino, std::string_view name, bool write) {
+  if (!context.check_permission || context.uid == 0 || is_acl(name)) return {};
+  if (name.starts_with(kTrusted)) return fail(write ? EPERM : ENODATA);
+  if (!name.starts_with(kUser)) return write ? fail(EPERM) : Result<void>();
+  ZEST_ASSIGN(auto attr, meta_.getattr(context, ino));
+  const bool sticky_dir = attr.is_dir() && (attr.mode & 01000) != 0;
+  if (write && sticky_dir && context.uid != attr.uid) return fail(EPERM);
+  return meta_.access(context, ino, write ? meta::kMayWrite : meta::kMayRead, &attr);
+}
+
 Result<void> FileSystem::setxattr(const Context& context, Ino ino, std::string_view name, std::string_view value,
                                   uint32_t flags) {
   Op op(*this, context, Method::kSetxattr);
@@ -58,6 +69,7 @@ Result<void> FileSystem::do_setxattr(const Context& context, Ino ino, std::strin
   if (value.size() > kMaxXattrValue) return fail(ERANGE);
   if (int code = check_xattr(name)) return fail(code);
   if (!in_a_namespace(name)) return fail(ENOTSUP);
+  ZEST_TRY(may_xattr(context, ino, name, true));
   if (!is_acl(name)) return meta_.setxattr(context, ino, name, value, flags);
   ZEST_ASSIGN(auto rule, acl_from_xattr(value));
   auto result = meta_.set_acl(with_groups(context), ino, name == kDefaultAcl, rule);
@@ -77,6 +89,7 @@ Result<std::string> FileSystem::getxattr(const Context& context, Ino ino, std::s
 Result<std::string> FileSystem::do_getxattr(const Context& context, Ino ino, std::string_view name, size_t buffer) {
   if (int code = check_xattr(name)) return fail(code == ENOTSUP ? ENODATA : code);
   if (is_special(ino)) return fail(ENODATA);
+  ZEST_TRY(may_xattr(context, ino, name, false));
   Result<std::string> value;
   if (is_acl(name)) {
     ZEST_ASSIGN(auto rule, meta_.get_acl(context, ino, name == kDefaultAcl));
@@ -120,6 +133,7 @@ Result<void> FileSystem::removexattr(const Context& context, Ino ino, std::strin
 Result<void> FileSystem::do_removexattr(const Context& context, Ino ino, std::string_view name) {
   if (is_special(ino)) return fail(EPERM);
   if (int code = check_xattr(name)) return fail(code);
+  ZEST_TRY(may_xattr(context, ino, name, true));
   if (!is_acl(name)) {
     auto removed = meta_.removexattr(context, ino, name);
     if (!removed && removed.error().code == ENODATA && !in_a_namespace(name)) return fail(ENOTSUP);

@@ -9,7 +9,7 @@ struct State;
 
 // A(ino, mask): EACCES when refused. Reads the ACL rule through `txn` if the inode has one.
 Result<void> check_access(State&, Txn&, const Context&, const Attr& attr, uint8_t mask);
-// EACCES when the sticky bit of the parent protects the node from this caller.
+// EPERM when the sticky bit of the parent protects the node from this caller.
 Result<void> check_sticky(const Context&, const Attr& parent, const Attr& node);
 // Times of a directory whose entries change; true if set. Never for trash directories. The parent's attributes are part
 // of each such transaction anyway, so they are set each time, as POSIX asks. Only in a directory that several clients

@@ -20,6 +20,9 @@ TEST_P(OpenFile, errors_in_order) {
   no_check.check_permission = false;
   EXPECT_OK(c->open(no_check, f, sys_open(O_RDWR)));
   EXPECT_ERR(c->open(user(500), f, 0x20), EACCES);
+  Ino readable = c.file("readable", kRootIno, 0644);
+  EXPECT_ERR(c->open(user(500), readable, sys_open(O_RDONLY | O_NOATIME)), EPERM);
+  EXPECT_OK(c->open(user(0), readable, sys_open(O_RDONLY | O_NOATIME)));
 }
 
 TEST_P(OpenFile, immutable_and_append_only_files) {

@@ -36,8 +36,11 @@ TEST_P(Create, new_nodes_have_the_attributes_of_their_type) {
   auto link = meta_->symlink(alice, dir, "link", "to/where");
   ASSERT_OK(link);
   check(*link, FileType::kSymlink, 0777, 1, 8);
+  Context behind_kernel = alice;  // which says who may make devices
+  behind_kernel.check_permission = false;
   for (auto type : {FileType::kFifo, FileType::kSocket, FileType::kChar, FileType::kBlock}) {
-    auto node = meta_->mknod(alice, dir, "node" + std::to_string(static_cast<int>(type)), type, 0600, 0, 0x0803);
+    auto node =
+        meta_->mknod(behind_kernel, dir, "node" + std::to_string(static_cast<int>(type)), type, 0600, 0, 0x0803);
     ASSERT_OK(node);
     check(*node, type, 0600, 1, 0);
     EXPECT_EQ(node->attr.rdev, type == FileType::kChar || type == FileType::kBlock ? 0x0803u : 0u);
@@ -70,6 +73,10 @@ TEST_P(Create, refusals) {
   EXPECT_ERRNO(ENOENT, make(root_, Ino{123456}, "x"));
   EXPECT_ERRNO(ENOTDIR, make(root_, file, "x"));
   EXPECT_ERRNO(EACCES, make(bob, dir, "x"));
+  const Ino open = mkdir(kRootIno, "open", 0777);
+  EXPECT_ERRNO(EPERM, meta_->mknod(bob, open, "x", FileType::kBlock, 0600, 0, 0x103));
+  EXPECT_ERRNO(EPERM, meta_->mknod(bob, open, "x", FileType::kChar, 0600, 0, 0x103));
+  EXPECT_OK(meta_->mknod(bob, open, "whiteout", FileType::kChar, 0600, 0, 0));
   EXPECT_ERRNO(EEXIST, make(root_, dir, "file"));
   EXPECT_ERRNO(EEXIST, make(root_, dir, "file", FileType::kDirectory));
   EXPECT_ERRNO(EINVAL, meta_->symlink(root_, dir, "l", ""));

@@ -100,6 +100,8 @@ TEST_P(Lookup, access_by_owner_group_and_others) {
   EXPECT_ERRNO(EACCES, meta_->access(user(1001, 100), file, kMayWrite));
   EXPECT_ERRNO(EACCES, meta_->access(user(1001, 7), file, kMayRead));
   EXPECT_OK(meta_->access(root_, file, kMayRead | kMayWrite | kMayExec));
+  EXPECT_OK(meta_->access(user(0), file, kMayRead | kMayWrite));
+  EXPECT_ERRNO(EACCES, meta_->access(user(0), file, kMayExec)) << "nobody may run it";
   Context behind_kernel = user(1001, 7);
   behind_kernel.check_permission = false;
   EXPECT_OK(meta_->access(behind_kernel, file, kMayWrite));

@@ -75,17 +75,33 @@ TEST_P(Rename, sticky_directories) {
   mkfile(sticky, "of alice", 0666, alice);
   mkfile(sticky, "of bob", 0666, bob);
   mkfile(open, "x", 0666, bob);
-  EXPECT_EQ(EACCES, rename(sticky, "of alice", sticky, "y", 0, bob));
-  EXPECT_EQ(EACCES, rename(sticky, "of alice", open, "y", 0, bob));
-  EXPECT_EQ(EACCES, rename(open, "x", sticky, "of alice", 0, bob));
+  const Ino closed = mkdir(kRootIno, "closed", 0755);
+  EXPECT_EQ(EPERM, rename(sticky, "of alice", sticky, "y", 0, bob));
+  EXPECT_EQ(EPERM, rename(sticky, "of alice", open, "y", 0, bob));
+  EXPECT_EQ(EPERM, rename(sticky, "of alice", closed, "y", 0, bob)) << "the old place is looked at first";
+  EXPECT_EQ(EPERM, rename(open, "x", sticky, "of alice", 0, bob));
   EXPECT_EQ(0, rename(open, "x", sticky, "of bob", 0, bob));
   EXPECT_EQ(0, rename(sticky, "of bob", open, "y", 0, bob));
-  // The owner of a sticky directory may move files of others out of it, but not their directories.
+  // The owner of a sticky directory may move what is in it.
   const Ino own = mkdir(kRootIno, "own", 01777, alice);
   mkfile(own, "f", 0666, bob);
   mkdir(own, "d", 0777, bob);
-  EXPECT_EQ(EACCES, rename(own, "d", open, "d", 0, alice));
+  EXPECT_EQ(0, rename(own, "d", open, "d", 0, alice));
   EXPECT_EQ(0, rename(own, "f", open, "f", 0, alice));
+}
+
+TEST_P(Rename, a_directory_that_moves_is_written_to) {
+  const Context alice = user(1000), bob = user(1001);
+  const Ino a = mkdir(kRootIno, "a", 0777), b = mkdir(kRootIno, "b", 0777);
+  mkdir(a, "of bob", 0755, bob);
+  mkdir(b, "of alice", 0700, alice);
+  mkfile(mkdir(b, "full", 0777, alice), "x");
+  EXPECT_EQ(EACCES, rename(a, "of bob", b, "new", 0, alice));
+  EXPECT_EQ(EACCES, rename(a, "of bob", b, "full", 0, alice));
+  EXPECT_EQ(EACCES, rename(b, "of alice", a, "of bob", kRenameExchange, alice));
+  EXPECT_EQ(EACCES, rename(a, "of bob", b, "of alice", kRenameExchange, alice));
+  EXPECT_EQ(0, rename(a, "of bob", a, "new", 0, alice)) << "its parent stays";
+  EXPECT_EQ(0, rename(a, "new", b, "new", 0, bob));
 }
 
 TEST_P(Rename, moves_a_file_between_directories) {

@@ -137,6 +137,8 @@ TEST_P(Setattr, times) {
   EXPECT_EQ(stored.ctime, clock_.now());
   EXPECT_ERRNO(EPERM, meta_->setattr(bob, file, kSetMtime, want));
   EXPECT_ERRNO(EPERM, meta_->setattr(bob, file, kSetAtime, want));
+  EXPECT_ERRNO(EPERM, meta_->setattr(bob, file, kSetAtimeNow, {})) << "only both together";
+  EXPECT_ERRNO(EPERM, meta_->setattr(bob, file, kSetAtimeNow | kSetMtime, want));
   clock_.advance(1000);
   ASSERT_OK(meta_->setattr(bob, file, kSetAtimeNow | kSetMtimeNow, {}));  // may write
   EXPECT_EQ(attr(file).atime, clock_.now());

@@ -26,7 +26,7 @@ TEST_P(Unlink, refusals) {
   const Ino sticky = mkdir(kRootIno, "sticky", 01777);
   mkfile(sticky, "of root");
   mkfile(sticky, "of bob", 0600, bob);
-  EXPECT_ERRNO(EACCES, meta_->unlink(bob, sticky, "of root"));
+  EXPECT_ERRNO(EPERM, meta_->unlink(bob, sticky, "of root"));
   EXPECT_OK(meta_->unlink(bob, sticky, "of bob"));
 }
 
@@ -43,7 +43,7 @@ TEST_P(Unlink, several_at_once_fail_and_succeed_each_on_its_own) {
   ASSERT_OK(removed);
   EXPECT_OK((*removed)[0]);
   EXPECT_ERRNO(ENOENT, (*removed)[1]);
-  EXPECT_ERRNO(EACCES, (*removed)[2]);
+  EXPECT_ERRNO(EPERM, (*removed)[2]);
   EXPECT_ERRNO(EPERM, (*removed)[3]);
   EXPECT_OK((*removed)[4]);
   auto attr = meta_->getattr(root_, linked);
@@ -244,7 +244,10 @@ TEST_P(Rmdir, refusals) {
   const Ino sticky = mkdir(kRootIno, "sticky", 01777);
   mkdir(sticky, "of root");
   mkdir(sticky, "of bob", 0700, bob);
-  EXPECT_ERRNO(EACCES, meta_->rmdir(bob, sticky, "of root"));
+  const Ino not_empty = mkdir(sticky, "not empty");
+  mkdir(not_empty, "x");
+  EXPECT_ERRNO(EPERM, meta_->rmdir(bob, sticky, "of root"));
+  EXPECT_ERRNO(EPERM, meta_->rmdir(bob, sticky, "not empty"));
   EXPECT_OK(meta_->rmdir(bob, sticky, "of bob"));
 }
 

@@ -70,6 +70,12 @@ void setattr(fuse_req_t req, fuse_ino_t ino, struct stat* st, int to_set, fuse_f
   if (!r.failed(attr)) r.attr(node(ino), *attr);
 }
 
+// Asked for access(2) and chdir(2), by a kernel that does not check permissions itself.
+void access(fuse_req_t req, fuse_ino_t ino, int mask) {
+  Request r(req, Cancel::kNever);
+  r.error(code_of(r.fs().access(r.context(), node(ino), static_cast<uint8_t>(mask))));
+}
+
 void readlink(fuse_req_t req, fuse_ino_t ino) {
   Request r(req, Cancel::kNever);
   auto target = r.fs().readlink(r.context(), node(ino));
@@ -385,7 +391,7 @@ void flock(fuse_req_t req, fuse_ino_t ino, fuse_file_info* fi, int op) {
 fuse_lowlevel_ops operations(const Options& options) {
   fuse_lowlevel_ops ops{};
   ops.lookup = lookup, ops.forget = forget, ops.forget_multi = forget_multi;
-  ops.getattr = getattr, ops.setattr = setattr, ops.readlink = readlink;
+  ops.getattr = getattr, ops.setattr = setattr, ops.access = access, ops.readlink = readlink;
   ops.mknod = mknod, ops.mkdir = mkdir, ops.symlink = symlink, ops.link = link;
   ops.unlink = unlink, ops.rmdir = rmdir, ops.rename = rename;
   ops.open = open, ops.create = create, ops.read = read, ops.write = write;

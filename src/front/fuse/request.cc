@@ -91,9 +91,9 @@ Request::Request(fuse_req_t req, Cancel cancel)
     context_.gid = as.gid;
     context_.check_permission = true;
     context_.gids = {as.gid};
-  } else if ((!options.default_permissions || session_.checks_acls()) && from->uid != 0) {
+  } else if (!options.default_permissions || session_.checks_acls()) {
     context_.check_permission = true;
-    context_.gids = groups_of(context_.pid, context_.gid);
+    if (from->uid != 0) context_.gids = groups_of(context_.pid, context_.gid);
   }
   if (cancel_ != Cancel::kNever) {
     context_.cancelled = &cancelled_;

@@ -26,6 +26,11 @@ Result<void> inherit_acl(State& state, Txn& txn, const Attr& dir, const NewNode&
   return {};
 }
 
+// What only root may make; 0:0 is a whiteout, for everybody.
+bool is_device(const NewNode& node) {
+  return node.type == FileType::kBlock || (node.type == FileType::kChar && node.rdev != 0);
+}
+
 }  // namespace
 
 Result<Attr> new_attr(State& state, Txn& txn, const Context& ctx, const Attr& dir, const NewNode& node, Time now,
@@ -92,6 +97,7 @@ Result<MadeNode> make_node(State& state, const Context& ctx, const NewNode& node
     ZEST_TRY(check_access(state, txn, ctx, dir, kMayWrite | kMayExec));
     if (dir.flags & kFlagImmutable) return fail(EPERM);
     if (existing) return fail(EEXIST);
+    if (ctx.check_permission && ctx.uid != 0 && is_device(node)) return fail(EPERM);
     if (!limit) return fail(limit.error());
 
     const Time now = state.clock.now();

@@ -20,6 +20,7 @@ uint8_t wanted_access(uint32_t flags) {
 
 Result<void> check_open(State& state, Txn& txn, const Context& ctx, Ino ino, const Attr& attr, uint32_t flags) {
   ZEST_TRY(check_access(state, txn, ctx, attr, wanted_access(flags)));
+  if ((flags & O_NOATIME) && ctx.check_permission && ctx.uid != 0 && ctx.uid != attr.uid) return fail(EPERM);
   bool writes = (flags & O_ACCMODE) != O_RDONLY;
   if (writes && (attr.flags & kFlagImmutable)) return fail(EPERM);
   // A file that went to the trash while open here is still the one that its users have: /proc/self/fd opens it again.

@@ -93,15 +93,13 @@ Result<bool> check_source(State& state, Txn& txn, const Context& ctx, const Rena
   if ((src.dir.flags & kProtected) || (dst.dir.flags & kFlagImmutable)) return fail(EPERM);
   if (!(op.flags & kRenameRestore) && dst.dir.in_trash()) return fail(ENOENT);
   ZEST_TRY(check_access(state, txn, ctx, src.dir, kMayWrite | kMayExec));
+  if (src.attr) ZEST_TRY(check_sticky(ctx, src.dir, *src.attr));
   ZEST_TRY(check_access(state, txn, ctx, dst.dir, kMayWrite | kMayExec));
   if (!src.entry) return fail(ENOENT);
   if (op.same_dir() && src.name == dst.name) return true;
   if (!op.same_dir() && src.entry->type == FileType::kDirectory)
     ZEST_TRY(check_loop(state, txn, src.entry->ino, dst.parent));
   if (!src.attr) return fail(ENOENT);
-  if (!op.same_dir() && (src.dir.mode & 01000) && ctx.uid != 0 && ctx.uid != src.attr->uid &&
-      (ctx.uid != src.dir.uid || src.attr->is_dir()))
-    return fail(EACCES);
   if (src.attr->flags & kProtected) return fail(EPERM);
   return false;
 }
@@ -113,23 +111,26 @@ Result<bool> check_target(State& state, Txn& txn, const Context& ctx, const Rena
     if (op.flags & kRenameNoReplace) return fail(EEXIST);
     if (dst.attr && (dst.attr->flags & kProtected)) return fail(EPERM);
     if (dst.dir.flags & kFlagAppend) return fail(EPERM);
+    if (dst.attr) ZEST_TRY(check_sticky(ctx, dst.dir, *dst.attr));
     if (!op.exchange()) {
       if (dst.entry->ino == src.entry->ino) return true;
       const bool src_dir = src.attr->is_dir(), dst_dir = dst.entry->type == FileType::kDirectory;
       if (src_dir && !dst_dir) return fail(ENOTDIR);
       if (!src_dir && dst_dir) return fail(EISDIR);
-      if (dst_dir) {
-        ZEST_ASSIGN(const bool occupied, txn.has_entries(dst.entry->ino));
-        if (occupied) return fail(ENOTEMPTY);
-      }
     }
-    if (dst.attr) ZEST_TRY(check_sticky(ctx, dst.dir, *dst.attr));
   }
   if (op.exchange()) {
     if (!dst.entry || !dst.attr) return fail(ENOENT);
     if (!op.same_dir() && dst.attr->is_dir()) ZEST_TRY(check_loop(state, txn, dst.entry->ino, src.parent));
   }
-  ZEST_TRY(check_sticky(ctx, src.dir, *src.attr));
+  // A directory that gets another parent is written to: its "..".
+  if (!op.same_dir() && src.attr->is_dir()) ZEST_TRY(check_access(state, txn, ctx, *src.attr, kMayWrite));
+  if (op.exchange()) {
+    if (!op.same_dir() && dst.attr->is_dir()) ZEST_TRY(check_access(state, txn, ctx, *dst.attr, kMayWrite));
+  } else if (dst.entry && dst.entry->type == FileType::kDirectory) {
+    ZEST_ASSIGN(const bool occupied, txn.has_entries(dst.entry->ino));
+    if (occupied) return fail(ENOTEMPTY);
+  }
   return false;
 }
 

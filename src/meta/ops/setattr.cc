@@ -93,24 +93,21 @@ Result<void> change_mode(State& state, Txn& txn, Update& update, uint32_t owner,
   return {};
 }
 
+// Who may write may set both times to now, and nothing else of them. Behind a kernel that checks, a writer may be
+// passing on the time of its cached writes.
+Result<void> check_times(State& state, Txn& txn, const Update& update) {
+  constexpr uint32_t kBothNow = kSetAtimeNow | kSetMtimeNow;
+  if (!update.asks(kBothNow | kSetAtime | kSetMtime) || !update.checked_user() || update.is_owner()) return {};
+  if ((update.set & kBothNow) != kBothNow) return fail(EPERM);
+  return check_access(state, txn, update.ctx, update.now, kMayWrite);
+}
+
 // f, g: one of the two times.
-Result<void> change_time(State& state, Txn& txn, Update& update, uint32_t now_bit, uint32_t bit, Time requested,
-                         Time Attr::*member, Time clock_now) {
-  if (!update.asks(now_bit | bit)) return {};
-  Attr& now = update.now;
-  if (update.asks(now_bit)) {
-    if (!update.is_owner()) ZEST_TRY(check_access(state, txn, update.ctx, now, kMayWrite));
-    now.*member = clock_now;
-    update.any = true;
-    return {};
-  }
-  // Behind a kernel that checks, a writer may be passing on the time of its cached writes.
-  if (update.checked_user() && !update.is_owner()) return fail(EPERM);
-  if (now.*member != requested) {
-    now.*member = requested;
-    update.any = true;
-  }
-  return {};
+void change_time(Update& update, uint32_t now_bit, uint32_t bit, Time requested, Time Attr::*member, Time clock_now) {
+  if (!update.asks(now_bit | bit)) return;
+  const Time wanted = update.asks(now_bit) ? clock_now : requested;
+  update.any |= update.asks(now_bit) || update.now.*member != wanted;
+  update.now.*member = wanted;
 }
 
 Result<void> apply(State& state, Txn& txn, Update& update, Time clock_now, std::optional<AclRule>& to_intern) {
@@ -122,8 +119,9 @@ Result<void> apply(State& state, Txn& txn, Update& update, Time clock_now, std::
   ZEST_TRY(change_mode(state, txn, update, owner, to_intern));
   // Permission for times is that of the owner before.
   Update times{update.ctx, update.set, update.want, before, false};
-  ZEST_TRY(change_time(state, txn, times, kSetAtimeNow, kSetAtime, update.want.atime, &Attr::atime, clock_now));
-  ZEST_TRY(change_time(state, txn, times, kSetMtimeNow, kSetMtime, update.want.mtime, &Attr::mtime, clock_now));
+  ZEST_TRY(check_times(state, txn, times));
+  change_time(times, kSetAtimeNow, kSetAtime, update.want.atime, &Attr::atime, clock_now);
+  change_time(times, kSetMtimeNow, kSetMtime, update.want.mtime, &Attr::mtime, clock_now);
   // Chosen times count as a change even when they are what the inode has.
   update.any |= times.any || update.asks(kSetAtime | kSetMtime);
   update.now.atime = times.now.atime;

@@ -25,12 +25,12 @@ Result<Removal> take_name(State& state, Txn& txn, const Context& ctx, Ino parent
                           std::string_view name, bool directory_wanted, Ino trash, Time now) {
   ZEST_ASSIGN(auto entry, txn.entry(parent, name));
   if (!entry) return fail(ENOENT);
-  ZEST_TRY(check_kind(txn, *entry, directory_wanted));
   ZEST_ASSIGN(auto attr, txn.attr(entry->ino));
   if (attr) {
     ZEST_TRY(check_sticky(ctx, dir, *attr));
     if (attr->flags & (kFlagAppend | kFlagImmutable)) return fail(EPERM);
   }
+  ZEST_TRY(check_kind(txn, *entry, directory_wanted));
   ctx.note(entry->ino);
   txn.erase(Key::entry(parent, name));
   return remove_inode(state, txn, parent, name, *entry, attr, trash, now);
