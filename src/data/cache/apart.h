@@ -31,8 +31,9 @@ class Apart {
       bool given_up = false;
     };
     auto call = std::make_shared<Call>();
-    Shared::add(shared_, [call, task = std::move(task), undo = std::move(undo)] {
+    Shared::add(shared_, [call, task = std::move(task), undo = std::move(undo)]() mutable {
       T value = task();
+      task = nullptr;  // what it holds may have to go before the caller does
       {
         std::lock_guard lock(call->mutex);
         call->value = std::move(value);

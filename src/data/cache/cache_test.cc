@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "data/cache/apart.h"
 #include "data/cache/cache_file.h"
 #include "data/cache/disk_cache.h"
 #include "data/cache/hash_ring.h"
@@ -378,6 +379,15 @@ TEST(DiskCache, AWriteBackDiskThatHangsIsTakenOutAndComesBack) {
   EXPECT_TRUE(disk.cache->read_staged({SliceId{4}, 0, 3000}, memory));
   EXPECT_EQ(memory->view(), pattern(3000, 4));
   EXPECT_TRUE(disk.cache->sync_staged());
+}
+
+TEST(Apart, ATaskIsGoneWhenItsCallerGoesOn) {
+  Apart apart(2);
+  for (int i = 0; i < 2000; i++) {
+    auto held = std::make_shared<int>(i);
+    ASSERT_EQ(apart.run<int>(std::chrono::seconds(60), [held] { return *held; }), i);
+    ASSERT_EQ(held.use_count(), 1) << "a block would give its memory back to a budget that is gone";
+  }
 }
 
 TEST(DiskCache, ADirectoryThatIsRemovedIsMadeAnew) {
