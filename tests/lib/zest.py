@@ -19,7 +19,8 @@ import traceback
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 ZESTFS = os.environ.get("ZESTFS", str(TOP / "build" / "zestfs"))
 GOLDEN = TOP / "tests" / "golden"
-PATIENCE = 120  # seconds that anything may take on a loaded machine before it counts as hung
+# Seconds that anything may take on a loaded machine before it counts as hung; sanitized programs are slower.
+PATIENCE = 120 * int(os.environ.get("ZEST_SLOWDOWN", "1"))
 
 _cleanups = []
 
