@@ -1,5 +1,5 @@
 // Listings. A directory handle streams entries from the database a batch at a time; an offset is an entry's place in
-// that stream. Going back further than the batch at hand starts the stream again.
+// that stream. Going back further than the batch at hand reads the stream again.
 #include <fmt/format.h>
 
 #include "fs/changes.h"
@@ -76,10 +76,39 @@ void FileSystem::rewind(Handle& dir, uint64_t wanted) {
   dir.dir.base = wanted;
 }
 
-void FileSystem::note_names(Handle& dir) {
+void FileSystem::note_names(Handle& dir, size_t from) {
   std::vector<uint64_t> hashes;
-  for (auto& entry : dir.dir.entries) hashes.push_back(hash_of(entry.name));
+  for (size_t at = from; at < dir.dir.entries.size(); at++) hashes.push_back(hash_of(dir.dir.entries[at].name));
   table_->add_names(*dir.record, hashes);
+}
+
+// Back to an earlier offset (seekdir): it stays that of the same entry though others have come or gone, so all is read
+// again, what was known is put into its old place, and what is new comes last. False when the names are not known.
+Result<bool> FileSystem::seek_back(const Context& context, Handle& dir, uint64_t wanted) {
+  auto known = table_->names(*dir.record);
+  if (known.size() < wanted) return false;
+  std::unordered_map<uint64_t, uint64_t> places;
+  for (uint64_t place = 0; place < known.size(); place++) places.emplace(known[place], place);
+  DirWindow window;
+  window.read_at = changes_->now();
+  ZEST_ASSIGN(window.stream, meta_.opendir(context, dir.ino, false));
+  window.base = wanted;
+  window.entries.resize(known.size() - wanted);
+  while (!window.ended) {
+    if (context.is_cancelled()) return fail(EINTR);
+    ZEST_ASSIGN(auto batch, window.stream->next(batch_for(SIZE_MAX)));
+    window.ended = batch.empty();
+    for (auto& entry : batch) {
+      auto found = places.find(hash_of(entry.name));
+      if (found == places.end())
+        window.entries.push_back(std::move(entry));
+      else if (found->second >= wanted)
+        window.entries[found->second - wanted] = std::move(entry);
+    }
+  }
+  dir.dir = std::move(window);
+  note_names(dir, known.size() - wanted);
+  return true;
 }
 
 // Offsets: virtual files of the root, ".", "..", then the stream's entries.
@@ -100,7 +129,12 @@ Result<size_t> FileSystem::fill_dir(const Context& context, Handle& dir, uint64_
   }
 
   uint64_t wanted = offset - extra - 2;
-  if (!window.stream || wanted < window.base) {
+  bool restart = !window.stream;
+  if (!restart && wanted < window.base) {
+    ZEST_ASSIGN(const bool back, seek_back(context, dir, wanted));
+    restart = !back;
+  }
+  if (restart) {
     rewind(dir, wanted);
     auto stream = meta_.opendir(context, dir.ino, with_attr);
     if (!stream && stream.error().code == EACCES) {  // the names are for whoever has it open
@@ -125,11 +159,12 @@ Result<size_t> FileSystem::fill_dir(const Context& context, Handle& dir, uint64_
         std::erase_if(*batch, [&](auto& entry) { return window.skip.contains(hash_of(entry.name)); });
       window.entries = std::move(*batch);
       window.read_at = now;
-      note_names(dir);
+      note_names(dir, 0);
     }
     if (wanted >= window.base + window.entries.size()) return count;
     auto& entry = window.entries[wanted - window.base];
     wanted++, offset++;
+    if (entry.name.empty()) continue;  // gone when the listing went back
     auto change = changes_->name_changed(dir.ino, entry.name, window.read_at);
     if (change == Changes::Name::kRemoved) continue;
     DirItem item{entry.name, entry.entry.ino, entry.entry.type, nullptr, offset};

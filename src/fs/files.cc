@@ -218,8 +218,15 @@ void FileSystem::release(const Context& context, Ino ino, uint64_t fh) {
   auto handle = handles_->find(fh, ino) ? handles_->remove(fh) : nullptr;
   if (handle && handle->inode) {
     auto& open = *handle->inode;
+    const auto closing = [&open](int change) {
+      std::lock_guard lock(open.mutex);
+      open.closing += change;
+      open.closed.notify_all();
+    };
+    closing(1);
     if (handle->writable() && open.dirty.load()) (void)flush_open(context, open);
     release_locks(*handle);
+    closing(-1);
     handle->reader.reset();
     bool last = handles_->close_inode(open, handle->writable());
     (void)meta_.close(ino);

@@ -217,8 +217,9 @@ Result<Attr> FileSystem::do_setattr(const Context& context, Ino ino, std::option
     if (!result || set == 0) return result;
   }
   if (set == 0) return read_attr(context, ino);
-  const bool owner = set & (meta::kSetUid | meta::kSetGid);
-  result = meta_.setattr(owner ? with_groups(context) : context, ino, set, change.values);
+  const bool of_group =
+      (set & (meta::kSetUid | meta::kSetGid)) || ((set & meta::kSetMode) && (change.values.mode & 02000));
+  result = meta_.setattr(of_group ? with_groups(context) : context, ino, set, change.values);
   if (!result) return result;
   changes_->inode(ino);
   if (set & (meta::kSetMtime | meta::kSetMtimeNow))

@@ -236,7 +236,8 @@ class FileSystem {
   Result<size_t> fill_dir(const Context&, Handle& dir, uint64_t offset, size_t size, bool with_attr,
                           const std::function<bool(const DirItem&)>& add);
   void rewind(Handle& dir, uint64_t wanted);
-  void note_names(Handle& dir);
+  void note_names(Handle& dir, size_t from);
+  Result<bool> seek_back(const Context&, Handle& dir, uint64_t wanted);
   void release_locks(Handle& handle);
   // 0, or what a new (EEXIST) or changed (EPERM) name of this kind gives when it is reserved or too long.
   // fs/restore.cc: what is asked again after the process serving it died.

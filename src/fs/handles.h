@@ -92,6 +92,8 @@ struct OpenInode {
   Time mtime;        // as last seen
   uint64_t mtime_at_change = 0;
   std::set<uint64_t> lock_owners;  // POSIX locks of this client
+  int closing = 0;                 // handles whose locks are being released
+  std::condition_variable closed;
 
   int refs = 0;  // guarded by the table
 };

@@ -18,6 +18,21 @@ char letter(LockType type) {
   return 'X';
 }
 
+// close() does not wait for its RELEASE: the next try for the lock may get here while that is under way, or has only
+// just been read. A refusal stands when it has ended.
+Result<void> after_closes(Handle& handle, LockWait wait, const std::function<Result<void>()>& ask) {
+  constexpr std::chrono::milliseconds kJustRead(1), kUnderWay(1000);
+  auto result = ask();
+  if (wait != LockWait::kNo || code_of(result) != EAGAIN || !handle.inode) return result;
+  {
+    auto& open = *handle.inode;
+    std::unique_lock lock(open.mutex);
+    if (open.closing == 0) open.closed.wait_for(lock, kJustRead);
+    open.closed.wait_for(lock, kUnderWay, [&] { return open.closing == 0; });
+  }
+  return ask();
+}
+
 bool comes_back(const Result<void>& result, LockWait wait) {
   return wait == LockWait::kFirst && code_of(result) == EAGAIN;
 }
@@ -57,7 +72,8 @@ Result<void> FileSystem::setlk(const Context& context, Ino ino, uint64_t fh, uin
         handle->inode->lock_owners.insert(owner);
       }
     }
-    result = meta_.setlk(context, ino, owner, lock, wait == LockWait::kYes);
+    result =
+        after_closes(*handle, wait, [&] { return meta_.setlk(context, ino, owner, lock, wait == LockWait::kYes); });
   }
   if (comes_back(result, wait)) return result;
   op.end(code_of(result), [&] {
@@ -83,7 +99,7 @@ Result<void> FileSystem::flock(const Context& context, Ino ino, uint64_t fh, uin
       std::lock_guard guard(handle->mutex);
       handles_->note_lock(*handle, Record::kFlock, key);
     }
-    result = meta_.flock(context, ino, key, type, wait == LockWait::kYes);
+    result = after_closes(*handle, wait, [&] { return meta_.flock(context, ino, key, type, wait == LockWait::kYes); });
   }
   if (comes_back(result, wait)) return result;
   op.end(code_of(result), [&] {

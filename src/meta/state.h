@@ -21,6 +21,7 @@
 #include "meta/ledger.h"
 #include "meta/link_targets.h"
 #include "meta/lock_bell.h"
+#include "meta/lock_waits.h"
 #include "meta/open_files.h"
 #include "meta/own_dirs.h"
 #include "meta/removed.h"
@@ -64,6 +65,7 @@ struct State {
   Deleter deleter;      // objects of slices without references
   Compactor compactor;  // stop() before the data hooks go, and before the deleter
   LockBell lock_bell;
+  LockWaits lock_waits;
   Doubtful doubtful;
   HeldLocks held_locks;
   std::unique_ptr<Jobs> jobs;

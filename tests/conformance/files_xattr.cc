@@ -36,7 +36,9 @@ TEST_P(Xattr, flags_and_errors) {
   EXPECT_OK(c->setxattr(root_, f, "user.a", "1", kXattrCreate));
   EXPECT_ERR(c->setxattr(root_, f, "user.a", "2", kXattrCreate), EEXIST);
   EXPECT_OK(c->setxattr(root_, f, "user.a", "2", kXattrReplace));
-  EXPECT_ERR(c->setxattr(root_, f, "user.a", "2", 3), EINVAL);
+  EXPECT_ERR(c->setxattr(root_, f, "user.a", "2", kXattrCreate | kXattrReplace), EEXIST);
+  EXPECT_ERR(c->setxattr(root_, f, "user.b", "2", kXattrCreate | kXattrReplace), ENODATA);
+  EXPECT_ERR(c->setxattr(root_, f, "user.a", "2", 4), EINVAL);
   EXPECT_ERR(c->setxattr(root_, f, "", "2", 0), EINVAL);
   EXPECT_ERR(c->setxattr(root_, f, std::string(256, 'n'), "2", 0), ERANGE);
   EXPECT_OK(c->setxattr(root_, f, std::string(255, 'n'), std::string(65536, 'v'), 0));

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Extended attributes, ACLs, flags and the virtual files of a real mount."""
 import array
+import ctypes
 import errno
 import fcntl
 import json
@@ -8,7 +9,7 @@ import os
 import stat
 import struct
 
-from common import ALICE, BOB, Once, as_user, expect, read_file, write_file, zest
+from common import ALICE, BOB, Once, as_user, expect, libc, read_file, syscall, write_file, zest
 
 main = Once(("--enable-acl",), ("--enable-xattr", "--enable-ioctl"))
 plain = Once()
@@ -85,6 +86,21 @@ def access_acls():
     expect("EPERM", as_user, BOB, os.setxattr, f, "system.posix_acl_access", b"\x02\0\0\0")
 
 
+def writers_strip_set_ids_despite_acls():
+    f = write_file(main.dir("strip", 0o777) + "/f", b"x")
+    setfacl("-m", f"u:{ALICE}:rw", f)
+    os.chmod(f, 0o6776)
+    as_user(ALICE, write_file_by_fd, f)
+    assert stat.S_IMODE(os.stat(f).st_mode) == 0o776, oct(os.stat(f).st_mode)
+    assert f"user:{ALICE}:rw-" in getfacl(f)
+
+
+def write_file_by_fd(path):
+    fd = os.open(path, os.O_WRONLY)
+    os.write(fd, b"y")
+    os.close(fd)
+
+
 def inherited_acls():
     d = main.dir("inherit", 0o777)
     setfacl("-d", "-m", f"u:{ALICE}:rwx,g::rx,o::-", d)
@@ -123,6 +139,11 @@ def set_flags(path, flags):
         os.close(fd)
 
 
+def utimensat(path, *nanoseconds):
+    times = (ctypes.c_long * 4)(0, nanoseconds[0], 0, nanoseconds[1])
+    syscall(libc.utimensat(-100, os.fsencode(path), times, 0))
+
+
 def immutable_and_append_only():
     d = main.dir("flags")
     f = write_file(f"{d}/f", b"fixed")
@@ -141,9 +162,19 @@ def immutable_and_append_only():
     os.write(fd, b" and more")
     os.close(fd)
     assert read_file(f) == b"fixed and more"
+    os.utime(f)
+    expect("EPERM", os.utime, f, (1, 1))
+    now, omit = (1 << 30) - 1, (1 << 30) - 2
+    expect("EPERM", utimensat, f, now, omit)
+    utimensat(f, omit, omit)
     set_flags(f, 0)
     os.unlink(f)
     expect("EOPNOTSUPP", set_flags, write_file(f"{d}/h"), 0x8)
+    os.mkdir(f"{d}/full")
+    write_file(f"{d}/full/f")
+    set_flags(f"{d}/full", 0x10)
+    expect("EPERM", os.rmdir, f"{d}/full")
+    set_flags(f"{d}/full", 0)
 
 
 def virtual_files():
@@ -293,6 +324,6 @@ def unmount_leaves_all_clean():
     plain.umount()
 
 
-zest.main([xattrs, xattrs_turned_off, access_acls, inherited_acls, immutable_and_append_only, virtual_files, access_log,
-           control_requests, trash_of_the_mount, links_are_counted_outside_the_trash,
-           squashed_users, unmount_leaves_all_clean])
+zest.main([xattrs, xattrs_turned_off, access_acls, writers_strip_set_ids_despite_acls, inherited_acls,
+           immutable_and_append_only, virtual_files, access_log, control_requests, trash_of_the_mount,
+           links_are_counted_outside_the_trash, squashed_users, unmount_leaves_all_clean])

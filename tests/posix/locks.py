@@ -133,16 +133,52 @@ def locks_of_open_descriptions():
     os.close(third)  # another description: frees nothing
     expect("EAGAIN", fcntl.fcntl, two_, setlk, want)
     os.close(one)
-
-    def free():
-        try:
-            fcntl.fcntl(two_, setlk, want)
-            return True
-        except BlockingIOError:
-            return False
-
-    zest.wait_until(free, "closing a description frees its locks")  # RELEASE is not waited for by close()
+    fcntl.fcntl(two_, setlk, want)
     os.close(two_)
+
+
+def deadlocks():
+    path = write_file(main.dir("deadlock") + "/f", b"x" * 10)
+    for count in (2, 3):
+        all_ = [Process() for _ in range(count)]
+        for at, process in enumerate(all_):
+            assert process.do("open", "f", path) == "ok" and process.do("lockf", "f", EX | NB, 1, at) == "ok"
+        for at, process in enumerate(all_[:-1]):
+            process.send("lockf", "f", EX, 1, at + 1)
+            time.sleep(0.1)
+        assert all_[-1].do("lockf", "f", EX, 1, 0) == str(errno.EDEADLK)
+        for at, process in reversed(list(enumerate(all_))):
+            assert at == count - 1 or process.answer() == "ok"
+            assert process.do("lockf", "f", UN, 0, 0) == "ok"
+        for process in all_:
+            process.end()
+
+
+def passing_a_lock_around_is_no_deadlock():
+    path = write_file(main.dir("around") + "/f", b"x" * 10)
+    workers = []
+    for _ in range(4):
+        pid = os.fork()
+        if pid == 0:
+            fd = os.open(path, os.O_RDWR)
+            for i in range(60):
+                for at in (0, 1, 2):
+                    fcntl.lockf(fd, EX, 1, at)
+                for at in (i % 3, (i + 1) % 3, (i + 2) % 3):
+                    fcntl.lockf(fd, UN, 1, at)
+            os._exit(0)
+        workers.append(pid)
+    assert [os.waitpid(pid, 0)[1] for pid in workers] == [0] * 4
+
+
+def closing_frees_at_once():
+    path = write_file(main.dir("closing") + "/f", b"x" * 10)
+    want = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    for lock in (lambda fd: fcntl.flock(fd, EX | NB), lambda fd: fcntl.fcntl(fd, 37, want)):
+        for i in range(200):
+            fd = os.open(path, os.O_RDWR)
+            lock(fd)
+            os.close(fd)
 
 
 def flocks():
@@ -155,7 +191,18 @@ def flocks():
     # two descriptors of one process are two owners
     assert a.do("open", "second", path) == "ok" and a.do("flock", "second", SH | NB) in BUSY
     assert a.do("close", "f") == "ok"
-    zest.wait_until(lambda: b.do("flock", "f", EX | NB) == "ok", "closing frees a flock")
+    assert b.do("flock", "f", EX | NB) == "ok"
+    a.end(), b.end()
+
+
+def two_readers_become_writers():
+    a, b = two(write_file(main.dir("convert") + "/f"))
+    assert a.do("flock", "f", SH) == "ok" and b.do("flock", "f", SH) == "ok"
+    a.send("flock", "f", EX)  # gives its shared lock up to wait
+    time.sleep(0.1)
+    assert b.do("flock", "f", EX) == "ok" and b.do("flock", "f", UN) == "ok" and a.answer() == "ok"
+    assert a.do("flock", "f", SH) == "ok" and b.do("flock", "f", SH) == "ok"
+    assert a.do("flock", "f", EX | NB) in BUSY and b.do("flock", "f", EX | NB) == "ok"
     a.end(), b.end()
 
 
@@ -231,6 +278,7 @@ def unmount_leaves_all_clean():
     main.umount()
 
 
-zest.main([posix_locks, who_holds_it, closing_any_descriptor_frees_posix_locks, locks_of_open_descriptions, flocks,
+zest.main([posix_locks, who_holds_it, closing_any_descriptor_frees_posix_locks, locks_of_open_descriptions, deadlocks,
+           passing_a_lock_around_is_no_deadlock, closing_frees_at_once, flocks, two_readers_become_writers,
            waiting_for_a_lock, a_killed_waiter, many_waiters_do_not_stop_the_mount, locks_between_mounts,
            unmount_leaves_all_clean])

@@ -194,6 +194,12 @@ def setuid_bits_are_cleared():
     os.chmod(f, 0o6777)
     as_user(ALICE, os.truncate, f, 1)
     assert stat.S_IMODE(os.stat(f).st_mode) == 0o777, oct(os.stat(f).st_mode)
+    os.chmod(f, 0o6766)  # the kernel asks for set-user-id alone to be taken away
+    as_user(ALICE, append, f)
+    assert stat.S_IMODE(os.stat(f).st_mode) == 0o766, oct(os.stat(f).st_mode)
+    os.chmod(f, 0o6766)
+    as_user(ALICE, append, f, groups=[0])
+    assert stat.S_IMODE(os.stat(f).st_mode) == 0o2766, oct(os.stat(f).st_mode)
     os.chown(f, ALICE, ALICE)
     os.chmod(f, 0o6777)
     as_user(ALICE, os.chown, f, ALICE, ALICE)
@@ -311,8 +317,19 @@ def listing_positions():
     for at in (0, 250, 10, 499, 100):
         libc.seekdir(stream, ctypes.c_long(places[at]))
         assert read() == order[at], at
+    for name in order[50:150]:
+        if not name.startswith(b"."):
+            os.unlink(os.fsencode(d) + b"/" + name)
+    write_file(f"{d}/0-new")  # the first by name
+    for at in (200, 300, 160, 501, 20):
+        libc.seekdir(stream, ctypes.c_long(places[at]))
+        assert read() == order[at], at
+    libc.seekdir(stream, ctypes.c_long(places[40]))
+    rest = list(iter(read, None))
+    assert [name for name in rest if name != b"0-new"] == order[40:50] + \
+        [n for n in order[50:150] if n.startswith(b".")] + order[150:], rest
     libc.rewinddir(stream)
-    assert read() == order[0]
+    assert set(iter(read, None)) == {os.fsencode(n) for n in os.listdir(d)} | {b".", b".."}
     libc.closedir(stream)
 
 

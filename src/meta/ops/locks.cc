@@ -40,34 +40,40 @@ void store(Txn& txn, const Key& key, Map locks) {
     txn.put(key, std::move(locks));
 }
 
+// Refused, a conversion loses what it had (flock(2)): two readers that both wait to become the writer do not block each
+// other for ever.
 Result<void> flock_once(State& state, Ino ino, LockOwner me, LockType type) {
+  bool refused = false, lost = false;
   auto body = [&](Txn& txn) -> Result<void> {
     ZEST_TRY(type == LockType::kUnlock ? txn.want({{Key::flocks(ino)}})
                                        : check_inode(state, txn, ino, Key::flocks(ino)));
     ZEST_ASSIGN(auto held, txn.flocks(ino));
     auto before = held;
-    if (type == LockType::kUnlock) {
-      held.erase(me);
-    } else {
-      for (auto& [owner, mode] : held)
-        if (owner != me && (type == LockType::kWrite || mode == 'W')) return fail(EAGAIN);
+    refused = type != LockType::kUnlock && std::ranges::any_of(held, [&](auto& lock) {
+                return lock.first != me && (type == LockType::kWrite || lock.second == 'W');
+              });
+    if (type == LockType::kUnlock || refused)
+      lost = held.erase(me) != 0;
+    else
       held[me] = type == LockType::kWrite ? 'W' : 'R';
-    }
     if (held != before) store(txn, Key::flocks(ino), std::move(held));
     return {};
   };
   auto settled = [&](Txn& txn) -> Result<bool> {
     ZEST_ASSIGN(auto held, txn.flocks(ino));
     auto mine = held.find(me);
-    if (type == LockType::kUnlock) return mine == held.end();
+    if (type == LockType::kUnlock || refused) return mine == held.end();
     return mine != held.end() && mine->second == (type == LockType::kWrite ? 'W' : 'R');
   };
   ZEST_TRY(run_entries(state, {ino}, body, settled));
-  state.held_locks.set(Key::flocks(ino), me.owner, type != LockType::kUnlock);
+  state.held_locks.set(Key::flocks(ino), me.owner, type != LockType::kUnlock && !refused);
+  if (refused && lost) state.lock_bell.ring();
+  if (refused) return fail(EAGAIN);
   return {};
 }
 
-Result<void> setlk_once(State& state, Ino ino, LockOwner me, const PosixLock& lock) {
+// `holders`: who of this client was in the way.
+Result<void> setlk_once(State& state, Ino ino, LockOwner me, const PosixLock& lock, LockWaits::Owners& holders) {
   std::vector<PosixLock> mine;  // what this owner is to hold
   auto body = [&](Txn& txn) -> Result<void> {
     ZEST_TRY(lock.type == LockType::kUnlock ? txn.want({{Key::plocks(ino)}})
@@ -75,9 +81,14 @@ Result<void> setlk_once(State& state, Ino ino, LockOwner me, const PosixLock& lo
     ZEST_ASSIGN(auto held, txn.plocks(ino));
     auto before = held;
     if (lock.type != LockType::kUnlock) {
-      for (auto& [owner, ranges] : held)
-        if (owner != me && std::ranges::any_of(ranges, [&](auto& range) { return conflicts(range, lock); }))
-          return fail(EAGAIN);
+      bool busy = false;
+      holders.clear();
+      for (auto& [owner, ranges] : held) {
+        if (owner == me || std::ranges::none_of(ranges, [&](auto& range) { return conflicts(range, lock); })) continue;
+        busy = true;
+        if (owner.sid == me.sid) holders.insert(owner.owner);
+      }
+      if (busy) return fail(EAGAIN);
     }
     mine = apply_posix_lock(held[me], lock);
     if (mine.empty())
@@ -135,7 +146,17 @@ Result<void> Meta::setlk(const Context& ctx, Ino ino, uint64_t owner, const Posi
   if (!known_type(lock.type) || lock.end < lock.start) return fail(EINVAL);
   if (lock.type != LockType::kUnlock) ZEST_TRY(s.may_commit());
   LockOwner me{s.sid, owner};
-  ZEST_TRY(wait_for(s, ctx, wait, [&] { return setlk_once(s, ino, me, lock); }));
+  const uint64_t begun = s.lock_waits.now();
+  auto set = wait_for(s, ctx, wait, [&]() -> Result<void> {
+    const uint64_t asked = s.lock_waits.now();
+    LockWaits::Owners holders;
+    auto done = setlk_once(s, ino, me, lock, holders);
+    const bool refused = !done && done.error().code == EAGAIN;
+    if (refused && wait && s.lock_waits.closes_circle(owner, begun, asked, std::move(holders))) return fail(EDEADLK);
+    return done;
+  });
+  if (wait) s.lock_waits.end(begun);
+  ZEST_TRY(std::move(set));
   if (lock.type != LockType::kWrite) s.lock_bell.ring();
   return {};
 }

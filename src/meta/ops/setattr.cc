@@ -17,13 +17,14 @@ struct Update {
   bool checked_user() const { return ctx.check_permission && ctx.uid != 0; }
 };
 
-// Linux: owner, mode and chosen times of a protected file are fixed; "now" may be set on one that is append-only.
+// Linux: owner, mode and times of a protected file are fixed; but one that is append-only may be touched.
 Result<void> check_flags(const Update& update) {
   if (update.asks(kSetFlags)) return {};  // lifting the protection, possibly
-  constexpr uint32_t kFixed = kSetMode | kSetUid | kSetGid | kSetAtime | kSetMtime;
-  const bool fixed = update.asks(kFixed) && (update.now.flags & (kFlagImmutable | kFlagAppend));
-  const bool touched = update.asks(kSetAtimeNow | kSetMtimeNow) && (update.now.flags & kFlagImmutable);
-  if (fixed || touched) return fail(EPERM);
+  constexpr uint32_t kNow = kSetAtimeNow | kSetMtimeNow;
+  const bool touch = (update.set & kNow) == kNow && !update.asks(kSetMode | kSetUid | kSetGid);
+  const uint8_t fixed = touch ? kFlagImmutable : kFlagImmutable | kFlagAppend;
+  if (update.asks(kSetMode | kSetUid | kSetGid | kSetAtime | kSetMtime | kNow) && (update.now.flags & fixed))
+    return fail(EPERM);
   return {};
 }
 
@@ -68,6 +69,14 @@ Result<void> change_mode(State& state, Txn& txn, Update& update, uint32_t owner,
   uint16_t mode = update.want.mode & 07777;
   if (update.checked_user() && (mode & 02000) && !ctx.in_group(now.gid)) mode &= ~02000;
   const bool may = ctx.uid == 0 || ctx.uid == owner;
+  // Others may only take set-id bits away, as the kernel does for a writer; it keeps set-group-id where the group may
+  // not execute, even if the writer is not in it.
+  const bool strips = !may && ((mode ^ now.mode) & 01777) == 0 && (mode & ~now.mode & 06000) == 0;
+  if (strips && mode != now.mode) {
+    now.mode = ctx.in_group(now.gid) ? mode : mode & 05777;
+    update.any = true;
+    return {};
+  }
   if (now.access_acl != 0) {
     if (!may) return fail(EPERM);
     ZEST_ASSIGN(const AclRule rule, state.acls.rule(txn, now.access_acl));
@@ -82,9 +91,7 @@ Result<void> change_mode(State& state, Txn& txn, Update& update, uint32_t owner,
     update.any = true;
     return {};
   }
-  // Others may only take set-id bits away, as the kernel does for a writer.
-  const bool only_strips = ((mode ^ now.mode) & 01777) == 0 && (mode & ~now.mode & 06000) == 0;
-  if (!may && !(only_strips && mode != now.mode)) {
+  if (!may) {
     if (mode != now.mode || ctx.check_permission) return fail(EPERM);
     return {};
   }

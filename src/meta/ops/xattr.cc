@@ -30,8 +30,8 @@ Result<void> set_removed(Removed::Node& node, std::string_view name, std::string
   std::lock_guard lock(node.mutex);
   if (node.attr.flags & (kFlagImmutable | kFlagAppend)) return fail(EPERM);
   auto old = node.xattrs.find(std::string(name));
-  if (flags == kXattrCreate && old != node.xattrs.end()) return fail(EEXIST);
-  if (flags == kXattrReplace && old == node.xattrs.end()) return fail(ENODATA);
+  if ((flags & kXattrCreate) && old != node.xattrs.end()) return fail(EEXIST);
+  if ((flags & kXattrReplace) && old == node.xattrs.end()) return fail(ENODATA);
   node.xattrs[std::string(name)] = value;
   node.attr.ctime = now;
   return {};
@@ -70,14 +70,14 @@ Result<void> Meta::setxattr(const Context&, Ino ino, std::string_view name, std:
   ZEST_TRY(check_xattr_name(name));
   if (value.size() > kMaxXattrValue) return fail(ERANGE);
   ZEST_TRY(s.writable());
-  if (flags != 0 && flags != kXattrCreate && flags != kXattrReplace) return fail(EINVAL);
+  if (flags & ~(kXattrCreate | kXattrReplace)) return fail(EINVAL);
   if (auto node = s.removed.find(ino)) return set_removed(*node, name, value, flags, s.clock.now());
   auto body = [&](Txn& txn) -> Result<void> {
     ZEST_TRY(txn.want({{Key::inode(ino)}, {Key::xattr(ino, name)}}));
     ZEST_ASSIGN(Attr attr, changeable(txn, ino));
     ZEST_ASSIGN(auto old, txn.xattr(ino, name));
-    if (flags == kXattrCreate && old) return fail(EEXIST);
-    if (flags == kXattrReplace && !old) return fail(ENODATA);
+    if ((flags & kXattrCreate) && old) return fail(EEXIST);
+    if ((flags & kXattrReplace) && !old) return fail(ENODATA);
     if (!old || *old != value) txn.put(Key::xattr(ino, name), std::string(value));
     attr.ctime = s.clock.now();
     txn.put_attr(ino, attr);
