@@ -222,8 +222,6 @@ Result<void> Service::mount() {
   acl_from_start_ = fuse.posix_acl;
   watching_ = session_.get();
   if (meta_->format().enable_acl) check_acls();
-  if (format_.change_log && !meta_->options().read_only)
-    log_warning("the volume's change log will lack what is done on this mount");
   return {};
 }
 

@@ -61,6 +61,7 @@ void touch_atime(State& state, Ino ino) {
     if (!attr || !atime_due(state.options.atime, *attr, now)) return {};
     attr->atime = now;
     txn.put_attr(ino, *attr);
+    state.change_log.add(txn, now, "ACCESS", {ino});
     return {};
   });
   if (!done) log_warning("atime of inode " + std::to_string(raw(ino)) + ": " + done.error().message());

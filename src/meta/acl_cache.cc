@@ -58,6 +58,8 @@ Result<uint32_t> AclCache::intern(State& state, const AclRule& rule) {
     id = static_cast<uint32_t>(last + 1);
     txn.add(Key::counter(counter::kAclMaxId), 1);
     txn.put(Key::acl(id), rule);
+    const bool stored = state.engine->absent_ref() != 0;  // SQL has no such counter
+    if (stored) state.change_log.add(txn, state.clock.now(), "INCR_COUNTER", {counter::kAclMaxId, 1});
     return {};
   }));
   if (fresh) remember(id, rule);

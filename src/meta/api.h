@@ -56,7 +56,7 @@ struct Context {
 
 // Bits of setattr's `set`.
 constexpr uint32_t kSetMode = 1, kSetUid = 2, kSetGid = 4, kSetAtime = 0x10, kSetMtime = 0x20, kSetAtimeNow = 0x80,
-                   kSetMtimeNow = 0x100, kSetTier = 0x400, kSetFlags = 0x8000;
+                   kSetMtimeNow = 0x100, kSetTier = 0x400, kSetFlags = 0x2000;
 // Flags of rename, fallocate, setxattr.
 constexpr uint32_t kRenameNoReplace = 1, kRenameExchange = 2, kRenameWhiteout = 4, kRenameRestore = 32;
 constexpr uint32_t kFallocKeepSize = 1, kFallocPunchHole = 2, kFallocCollapse = 8, kFallocZeroRange = 0x10,

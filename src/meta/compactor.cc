@@ -34,6 +34,9 @@ Result<void> replace(State& state, Txn& txn, const Replacement& r, int64_t now) 
   list += std::string_view(records).substr(r.seen.size());
   txn.put(Key::chunk(r.ino, r.chunk), std::move(list));
   txn.new_slice(r.fresh.id, r.fresh.size);
+  state.change_log.add(
+      txn, state.clock.now(), "COMPACTCHUNK",
+      {r.ino, r.chunk, r.skipped.size() / kSliceRecord, r.old.size(), r.fresh.pos, r.fresh.id, r.fresh.size});
   std::vector<SliceRefKey> keys;
   std::map<SliceRefKey, int64_t> counts;
   for (auto& slice : r.old) {

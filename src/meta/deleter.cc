@@ -24,7 +24,10 @@ bool gone(const Value& value) { return std::holds_alternative<std::monostate>(va
 
 Result<void> erase(State& state, std::span<const Key> keys) {
   auto body = [&](Txn& txn) -> Result<void> {
-    for (const Key& key : keys) txn.erase(key);
+    for (const Key& key : keys) {
+      txn.erase(key);
+      state.change_log.add(txn, state.clock.now(), "DELETESLICE", {key.a, key.b});
+    }
     return {};
   };
   auto settled = [&](Txn& txn) -> Result<bool> {
@@ -195,6 +198,7 @@ Result<void> Deleter::delete_chunks(State& state, std::span<const Key> chunks, c
         log_error(fmt::format("inode {}: chunk {} holds no valid slices; gc finds their objects", key.a, key.b));
       }
       txn.erase(key);
+      state.change_log.add(txn, state.clock.now(), "DELCHUNK", {key.a, key.b});
     }
     for (auto& [slice, count] : held) txn.add(Key::slice_ref(slice.id, slice.size), -count);
     for (const auto& [ino, length] : with_record) txn.erase(Key::del_file(ino, length));

@@ -119,6 +119,16 @@ Result<void> put_trash_root(Txn& txn, const Format& format, int64_t now_sec) {
   return {};
 }
 
+// What clients have to count from now on.
+void log_switches(State& state, Txn& txn, const Format& old, const Format& now) {
+  if (!now.change_log) return;
+  auto switched = [&](bool before, bool after, const char* op) {
+    if (!before && after) state.change_log.write(txn, state.sid, state.clock.now(), op, {}, {});
+  };
+  switched(old.dir_stats, now.dir_stats, "INIT_ENABLE_DIRSTATS");
+  switched(old.user_group_quota, now.user_group_quota, "INIT_ENABLE_USERGROUPQUOTA");
+}
+
 // Writes settings over those of an existing volume; `merge` refuses or completes them.
 Result<Format> store_over(State& state, const Format& wanted,
                           const std::function<Result<void>(const Format& old, Format& now)>& merge) {
@@ -142,6 +152,7 @@ Result<Format> store_over(State& state, const Format& wanted,
     now = wanted;
     ZEST_TRY(merge(*stored, now));
     ZEST_TRY(put_trash_root(txn, now, state.clock.now().sec));
+    log_switches(state, txn, *stored, now);
     return put_setting(txn, now);
   }));
   const bool scan_owners = !old.user_group_quota && now.user_group_quota;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "meta/state.h"
+
 namespace zest::meta {
 
 Result<uint64_t> IdRange::next() {
@@ -16,7 +18,7 @@ Result<uint64_t> IdRange::next() {
     refilling_ = true;
     lock.unlock();
     Calling::Engine asking;
-    auto top = engine_.add_counter(counter_, static_cast<int64_t>(batch_));
+    auto top = state_.add_counter(counter_, static_cast<int64_t>(batch_));
     lock.lock();
     refilling_ = false;
     refilled_.notify_all();

@@ -10,15 +10,17 @@
 
 namespace zest::meta {
 
+struct State;
+
 class IdRange {
  public:
-  IdRange(Engine& engine, std::string counter, uint64_t batch)
-      : engine_(engine), counter_(std::move(counter)), batch_(batch) {}
+  IdRange(State& state, std::string counter, uint64_t batch)
+      : state_(state), counter_(std::move(counter)), batch_(batch) {}
   // The next id, never 0 or 1 for inodes (min). One thread refills while the others wait. [0, one in `batch` 1]
   Result<uint64_t> next();
 
  private:
-  Engine& engine_;
+  State& state_;
   const std::string counter_;
   const uint64_t batch_;
   std::mutex mutex_;

@@ -15,6 +15,7 @@ constexpr int64_t kDefaultHeartbeatMs = 12'000;
 constexpr int64_t kFlushMs = 1000;
 constexpr int kFlushesPerQuotaFlush = 3;
 constexpr int64_t kHourMs = 3600'000;
+constexpr int64_t kTrimLogMs = 300'000, kTrimLogDiffSec = 270;
 constexpr int64_t kElectionDiffSec = 3240;       // of the hourly jobs
 constexpr int64_t kJobLimitMs = 50 * 60 * 1000;  // so that a job ends before the next election
 constexpr int64_t kDaySec = 86400;
@@ -42,7 +43,9 @@ Result<bool> elect(State& state, std::string_view counter, int64_t diff_sec) {
     const int64_t now = state.clock.now().sec;
     ZEST_ASSIGN(const int64_t last, txn.counter(counter));
     elected = last <= now - diff_sec || last > now + kDaySec;
-    if (elected) txn.put(Key::counter(counter), now);
+    if (!elected) return {};
+    txn.put(Key::counter(counter), now);
+    state.change_log.add(txn, state.clock.now(), "SET", {counter, now});
     return {};
   }));
   return elected;
@@ -68,6 +71,7 @@ void Jobs::start(Meta& meta, std::string info) {
   every("clean-files", kHourMs, [this] { remove_old_files(); });
   every("clean-slices", kHourMs, [this] { remove_old_slices(); });
   every("clean-trash", kHourMs, [this] { remove_old_trash(); });
+  every("trim-log", kTrimLogMs, [this] { trim_log(); });
 }
 
 void Jobs::stop() {
@@ -148,6 +152,7 @@ Result<void> Jobs::renew_session() {
     SessionRecord record = stored ? *stored : SessionRecord{0, info_};
     record.expire = session_expiry(state_.options, sent_sec);
     txn.put(Key::session(sid), record);
+    if (missing) log_new_session(state_, txn, sid, record);
     return {};
   }));
   // Nothing is committed before it is known which locks are left.
@@ -230,6 +235,14 @@ void Jobs::remove_old_slices() {
   clean_up(clean_ups_.slices, "slices", [&] { return clean_slices(*meta_, limits); });
 }
 
+void Jobs::trim_log() {
+  if (!state_.change_log.on()) return;
+  auto elected = elect(state_, counter::kLastCleanupChangelog, kTrimLogDiffSec);
+  if (!elected) return warn("election for the change log", elected.error());
+  if (!*elected) return;
+  if (auto done = trim_change_log(state_, stopping_); !done) warn("change log", done.error());
+}
+
 void Jobs::remove_old_trash() {
   bool any = false;
   auto looked = state_.read([&](Txn& txn) -> Result<void> {
@@ -245,7 +258,7 @@ void Jobs::remove_old_trash() {
   const int64_t now = state_.clock.now().sec, days = state_.trash_days;
   auto limits = [&] { return Limits(state_.clock, kJobLimitMs, &stopping_); };
   clean_up(clean_ups_.trash, "trash", [&] { return clean_trash(*meta_, now - (24 * days + 2) * 3600, limits()); });
-  if (auto done = clean_delayed_slices(*meta_, now - days * kDaySec, limits()); !done)
+  if (auto done = clean_delayed_slices(*meta_, now - days * kDaySec, limits(), "CLEANUP_DELAYED_SLICES"); !done)
     warn("delayed slices", done.error());
   if (auto done = clean_detached(*meta_, kDaySec, limits()); !done) warn("detached trees", done.error());
 }

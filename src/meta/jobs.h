@@ -59,6 +59,7 @@ class Jobs {
   void remove_old_files();
   void remove_old_slices();
   void remove_old_trash();
+  void trim_log();
 
   State& state_;
   Meta* meta_ = nullptr;
@@ -89,6 +90,9 @@ Result<bool> elect(State&, std::string_view counter, int64_t diff_sec);
 Result<std::map<uint64_t, int64_t>> stale_sessions(State&);
 // Removes what these hold, then their records; one that has come back meanwhile is left alone.
 Result<void> reap_stale(State&, const std::set<uint64_t>& sids);
+
+// To the change log.
+void log_new_session(State&, Txn&, uint64_t sid, const SessionRecord&);
 
 // Releases an unlinked inode that session `sid` had open; stale_at: only while the session is stale, as of then.
 Result<void> release_sustained(State&, uint64_t sid, Ino ino, std::optional<int64_t> stale_at = {});

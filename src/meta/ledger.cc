@@ -413,7 +413,9 @@ Result<DirStat> Ledger::count_and_store(State& state, Ino dir) {
   ZEST_TRY(state.run({dir}, [&](Txn& txn) -> Result<void> {
     ZEST_TRY(txn.want({{Key::inode(dir)}, {Key::dir_stat(dir)}}));
     ZEST_ASSIGN(auto attr, txn.attr(dir));
-    if (attr) txn.put(Key::dir_stat(dir), sum);
+    if (!attr) return {};
+    txn.put(Key::dir_stat(dir), sum);
+    log_dir_stat(state, txn, dir, sum);
     return {};
   }));
   return sum;

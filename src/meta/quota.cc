@@ -97,6 +97,8 @@ Result<Quota> Meta::set_quota(QuotaKind kind, uint64_t id, std::optional<int64_t
     if (max_space) quota.max_space = *max_space;
     if (max_inodes) quota.max_inodes = *max_inodes;
     txn.put(key, quota);
+    state.change_log.add(txn, state.clock.now(), "SETQUOTA",
+                         {static_cast<int>(kind), key.a, max_space.value_or(-1), max_inodes.value_or(-1)});
     return {};
   }));
   state.ledger.learn_quota(key, quota);
@@ -121,8 +123,10 @@ Result<void> Meta::delete_quota(QuotaKind kind, uint64_t id) {
   std::optional<Quota> left;
   ZEST_TRY(state.run({}, [&](Txn& txn) -> Result<void> {
     left.reset();
+    const auto log = [&] { state.change_log.add(txn, state.clock.now(), "DELQUOTA", {static_cast<int>(kind), key.a}); };
     if (kind == QuotaKind::kDirectory) {
       txn.erase(key);
+      log();
       return {};
     }
     ZEST_ASSIGN(left, txn.quota(key));
@@ -130,6 +134,7 @@ Result<void> Meta::delete_quota(QuotaKind kind, uint64_t id) {
     // The usage of an owner goes on being counted.
     left->max_space = left->max_inodes = -1;
     txn.put(key, *left);
+    log();
     return {};
   }));
   if (left || kind == QuotaKind::kDirectory) state.ledger.learn_quota(key, left);

@@ -53,7 +53,7 @@ inline constexpr char kNextInode[] = "nextInode", kNextChunk[] = "nextChunk", kN
                       kNextTrash[] = "nextTrash", kUsedSpace[] = "usedSpace", kTotalInodes[] = "totalInodes",
                       kAclMaxId[] = "aclMaxId", kLastCleanupSessions[] = "lastCleanupSessions",
                       kLastCleanupFiles[] = "lastCleanupFiles", kLastCleanupTrash[] = "lastCleanupTrash",
-                      kNextCleanupSlices[] = "nextCleanupSlices";
+                      kNextCleanupSlices[] = "nextCleanupSlices", kLastCleanupChangelog[] = "lastCleanupChangelog";
 }
 
 struct Key {

@@ -16,14 +16,17 @@ constexpr int kSidAttempts = 100;
 // A new session id whose record is not there yet, with its record written.
 Result<uint64_t> register_session(State& state, const std::string& info) {
   for (int attempt = 0; attempt < kSidAttempts; attempt++) {
-    ZEST_ASSIGN(const int64_t sid, state.engine->add_counter(counter::kNextSession, 1));
+    ZEST_ASSIGN(const int64_t sid, state.add_counter(counter::kNextSession, 1));
     if (sid <= 0) continue;
     const Key key = Key::session(static_cast<uint64_t>(sid));
     bool taken = false;
     ZEST_TRY(state.run({}, [&](Txn& txn) -> Result<void> {
       ZEST_ASSIGN(const Value* value, txn.get(key));
       taken = std::holds_alternative<SessionRecord>(*value);
-      if (!taken) txn.put(key, SessionRecord{session_expiry(state.options, state.clock.now().sec), info});
+      const SessionRecord record{session_expiry(state.options, state.clock.now().sec), info};
+      if (taken) return {};
+      txn.put(key, record);
+      log_new_session(state, txn, key.a, record);
       return {};
     }));
     if (!taken) return static_cast<uint64_t>(sid);
@@ -33,7 +36,9 @@ Result<uint64_t> register_session(State& state, const std::string& info) {
 
 Result<void> inherit_session(State& state, uint64_t sid, const std::string& info) {
   ZEST_TRY(state.run({}, [&](Txn& txn) -> Result<void> {
-    txn.put(Key::session(sid), SessionRecord{session_expiry(state.options, state.clock.now().sec), info});
+    const SessionRecord record{session_expiry(state.options, state.clock.now().sec), info};
+    txn.put(Key::session(sid), record);
+    log_new_session(state, txn, sid, record);
     return {};
   }));
   return {};
@@ -122,6 +127,7 @@ Result<void> reap(State& state, const std::set<uint64_t>& sids, std::optional<in
         const auto* record = std::get_if<SessionRecord>(value);
         if (stale_at && record && record->expire >= *stale_at) return {};
         txn.erase(Key::session(sid));
+        state.change_log.add(txn, state.clock.now(), "CLEANSESSION", {sid});
         return {};
       });
       if (removed) continue;
@@ -134,6 +140,12 @@ Result<void> reap(State& state, const std::set<uint64_t>& sids, std::optional<in
 }
 
 }  // namespace
+
+void log_new_session(State& state, Txn& txn, uint64_t sid, const SessionRecord& record) {
+  if (!state.change_log.on()) return;
+  const ChangeLog::Arg args[] = {sid, record.expire, record.info};
+  state.change_log.write(txn, sid, state.clock.now(), "NEWSESSION", args, {});
+}
 
 Result<void> Meta::start_session(const SessionInfo& info, uint64_t inherit_sid) {
   State& state = *state_;

@@ -11,8 +11,8 @@ State::State(std::unique_ptr<Engine> engine_in, const Clock& clock_in, Options o
     : engine(std::move(engine_in)),
       clock(clock_in),
       options(std::move(options_in)),
-      inodes(*engine, counter::kNextInode, kInodeBatch),
-      slices(*engine, counter::kNextChunk, kSliceBatch),
+      inodes(*this, counter::kNextInode, kInodeBatch),
+      slices(*this, counter::kNextChunk, kSliceBatch),
       own_dirs(options.own_dirs_ms) {
   jobs = std::make_unique<Jobs>(*this);
 }
@@ -35,9 +35,25 @@ void State::set_format(Format format) {
   dir_stats = format.dir_stats;
   enable_acl = format.enable_acl;
   user_group_quota = format.user_group_quota;
+  change_log.switch_on(format.change_log);
   capacity = format.capacity;
   inode_limit = format.inodes;
   format_ = std::move(format);
+}
+
+Result<int64_t> State::add_counter(std::string_view name, int64_t delta) {
+  if (!change_log.on()) return engine->add_counter(name, delta);
+  int64_t value = 0;
+  TxnOptions txn_options;
+  txn_options.settled = [](Txn&) -> Result<bool> { return false; };  // numbers may be lost
+  ZEST_TRY(meta::run(*engine, clock, txn_options, [&](Txn& txn) -> Result<void> {
+    ZEST_ASSIGN(value, txn.counter(name));
+    value += delta;
+    txn.add(Key::counter(name), delta);
+    change_log.add(txn, clock.now(), "INCR_COUNTER", {name, delta});
+    return {};
+  }));
+  return value;
 }
 
 Result<CommitResult> State::run(std::initializer_list<Ino> hot, const std::function<Result<void>(Txn&)>& body) {

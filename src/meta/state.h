@@ -12,6 +12,7 @@
 #include "meta/acl_cache.h"
 #include "meta/api.h"
 #include "meta/busy_dirs.h"
+#include "meta/changelog.h"
 #include "meta/compactor.h"
 #include "meta/deleter.h"
 #include "meta/doubtful.h"
@@ -50,6 +51,7 @@ struct State {
   Ino map_root(Ino ino) const { return raw(ino) <= 1 ? root : ino; }
 
   std::atomic<uint64_t> sid{0};
+  ChangeLog change_log{sid};
   DataHooks* data = nullptr;
   Events events;
 
@@ -79,6 +81,8 @@ struct State {
   Result<void> may_commit();
   // may_commit(), and EIO when this client lost a lock on the file while it slept.
   Result<void> may_change(Ino file);
+  // counter += delta, which is told to the change log; gives the new value.
+  Result<int64_t> add_counter(std::string_view name, int64_t delta);
   // Inside a transaction: kUnavailable while the session has run out, so that run() waits for the next heartbeat.
   Result<void> still_mine(Ino file) const;
   // After a sleep: which of the locks are gone?

@@ -68,6 +68,7 @@ Result<void> release_sustained(State& state, uint64_t sid, Ino ino, std::optiona
     txn.erase(Key::inode(ino));
     txn.erase(Key::xattrs(ino));
     Ledger::add_inline(state, txn, -attr.space(), -1);
+    state.change_log.add(txn, state.clock.now(), "DELSUSTAINED", {sid, ino});
     return {};
   };
   auto settled = [&](Txn& txn) -> Result<bool> {

@@ -44,6 +44,9 @@ Result<Ino> find_or_make(State& state, const std::string& hour, Time now, bool& 
     txn.put_attr(ino, trash_dir_attr(kTrashIno, now));
     if (state.dir_stats) txn.put(Key::dir_stat(ino), DirStat{});
     Ledger::add_inline(state, txn, 4096, 1);
+    state.change_log.add(txn, now, "CREATE",
+                         {kTrashIno, hour, 0, 0, static_cast<int>(FileType::kDirectory), 0555, 0, "", "linux", false},
+                         ino);
     made = true;
     return {};
   }));

@@ -78,7 +78,8 @@ void apply(const Change& change, const Key& key, Value& value) {
           value = change.value;
         }
         break;
-      case Op::kNewSlice: break;
+      case Op::kNewSlice:
+      case Op::kLog: break;
     }
     return;
   }
@@ -262,6 +263,8 @@ void Txn::append(Ino ino, ChunkIndex index, std::string records, bool only_if_pr
 }
 
 void Txn::new_slice(SliceId id, uint32_t size) { record(make_change(Change::Op::kNewSlice, Key::slice_ref(id, size))); }
+
+void Txn::log(std::string line) { changes_.push_back(make_change(Change::Op::kLog, Key::setting(), std::move(line))); }
 
 namespace {
 

@@ -53,6 +53,7 @@ struct Change {
     kAppend,  // kChunk: append `value` (string of records). Creates the list
     kAppendIfPresent,  // kChunk: append only if the chunk has a list
     kNewSlice,         // kSliceRef: a first reference (SQL: row with refs 1; KV and Redis: nothing)
+    kLog,              // adds the line `value` to the change log; the key says nothing
   };
   Op op;
   Key key;
@@ -117,6 +118,7 @@ struct EngineInfo {
   std::string name;              // "sqlite3", "postgres", "mysql", "redis", "memkv", ...
   bool inline_counters = false;  // usedSpace and totalInodes change in each transaction (Redis); else every second
   size_t list_batch = 4096;
+  bool dense_log = false;      // no version of the change log is missing, but of commits under way or given up
   bool single_writer = false;  // SQLite: write transactions of this process queue up
 };
 
@@ -124,6 +126,16 @@ struct EngineInfo {
 struct Watcher {
   std::function<void(Ino, bool data)> inode;  // data: its content may be another, too
   std::function<void(Ino parent, const std::string& name)> entry;
+};
+
+// A line of the change log. Later commits have higher versions; some may be missing, or be seen a moment later than
+// higher ones.
+struct LogLine {
+  int64_t version = 0;
+  std::string text;
+};
+struct LogRange {
+  int64_t first = 1, last = 0;  // versions of the oldest and the newest line; first == last + 1: there is none
 };
 
 class Engine {
@@ -160,6 +172,14 @@ class Engine {
 
   // counter += delta in a transaction of its own; gives the new value.
   virtual Result<int64_t> add_counter(std::string_view name, int64_t delta) = 0;
+
+  // The change log (meta/changelog.h). log_lines: those from version `from` on, oldest first, at most `limit`. trim_log
+  // removes those before version `first`.
+  virtual Result<LogRange> log_range() { return LogRange{}; }
+  virtual Result<std::vector<LogLine>> log_lines([[maybe_unused]] int64_t from, [[maybe_unused]] size_t limit) {
+    return std::vector<LogLine>();
+  }
+  virtual Result<void> trim_log([[maybe_unused]] int64_t first) { return {}; }
 
   // Creates tables if need be (format). exists(): is there a volume?
   virtual Result<void> prepare() = 0;
@@ -227,6 +247,7 @@ class Txn {
   void append(Ino ino, ChunkIndex index, std::string records, bool only_if_present = false);
   void new_slice(SliceId id, uint32_t size);
   void put_attr(Ino ino, const Attr& attr) { put(Key::inode(ino), attr); }
+  void log(std::string line);  // to the change log; ChangeLog makes the lines
 
   int attempt() const { return attempt_; }  // 0 at first
   bool dirty() const { return !changes_.empty(); }

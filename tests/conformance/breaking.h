@@ -79,6 +79,11 @@ class BreakingEngine : public Engine {
   int64_t absent_ref() const override { return engine_->absent_ref(); }
   meta::Recent* recent() override { return engine_->recent(); }
   Result<void> ping() override { return engine_->ping(); }
+  Result<meta::LogRange> log_range() override { return engine_->log_range(); }
+  Result<std::vector<meta::LogLine>> log_lines(int64_t from, size_t limit) override {
+    return engine_->log_lines(from, limit);
+  }
+  Result<void> trim_log(int64_t first) override { return engine_->trim_log(first); }
 
  private:
   std::unique_ptr<Engine> engine_;

@@ -130,6 +130,7 @@ class Checker : public Visitor {
         attr.length = 4096;
         attr.parent = dir.parent ? dir.parent->ino : options_.top_parent;
         txn.put_attr(dir.ino, attr);
+        log_repair(txn, dir.ino);
         return {};
       }));
     }
@@ -161,10 +162,13 @@ class Checker : public Visitor {
         if (target) attr.length = target->size(), attr.mode = 0777;
       }
       made = attr.length > 0;
-      if (made)
+      if (made) {
         txn.put_attr(ino, attr);
-      else
-        txn.erase(Key::entry(dir.ino, entry.name));
+        log_repair(txn, ino);
+        return {};
+      }
+      txn.erase(Key::entry(dir.ino, entry.name));
+      state_.change_log.add(txn, state_.clock.now(), "UNLINK", {dir.ino, entry.name, 0, false, false}, ino);
       return {};
     }));
     if (!still) return {};  // removed meanwhile
@@ -173,6 +177,8 @@ class Checker : public Visitor {
         {path_of(dir, &entry.name), fmt::format("the entry's inode {} is missing{}", raw(ino), done), options_.repair});
     return {};
   }
+
+  void log_repair(Txn& txn, Ino ino) { state_.change_log.add(txn, state_.clock.now(), "REPAIRDIR", {ino}); }
 
   // How far a file's slices reach.
   Result<uint64_t> length_of_chunks(Ino ino) {
@@ -199,6 +205,7 @@ class Checker : public Visitor {
         if (!same || !options_.repair) return {};
         attr->nlink = subdirs + 2;
         txn.put_attr(dir.ino, *attr);
+        log_repair(txn, dir.ino);
         return {};
       }));
       if (!same) continue;

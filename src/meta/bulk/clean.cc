@@ -81,6 +81,7 @@ Result<bool> remove_hour(State& state, Ino hour, const std::string& name) {
     if (!entry || entry->ino != hour || full) return {};
     ZEST_ASSIGN(auto attr, txn.attr(hour));
     txn.erase(Key::entry(kTrashIno, name));
+    state.change_log.add(txn, state.clock.now(), "RMDIR", {kTrashIno, name, 0}, hour);
     txn.erase(Key::dir_stat(hour));
     if (attr) {
       txn.erase(Key::inode(hour));
@@ -160,7 +161,7 @@ Result<uint64_t> clean_slices(Meta& meta, const Limits& limits) {
   return removed;
 }
 
-Result<uint64_t> clean_delayed_slices(Meta& meta, int64_t edge_sec, const Limits& limits) {
+Result<uint64_t> clean_delayed_slices(Meta& meta, int64_t edge_sec, const Limits& limits, const char* logged_as) {
   State& state = meta.state();
   ZEST_TRY(state.writable());
   uint64_t removed = 0;
@@ -179,6 +180,7 @@ Result<uint64_t> clean_delayed_slices(Meta& meta, int64_t edge_sec, const Limits
           txn.erase(key);
           for (const auto& slice : keys) txn.add(Key::slice_ref(slice.id, slice.size), -1);
           slices = keys.size();
+          state.change_log.add(txn, state.clock.now(), logged_as, {key.a, key.b});
           return {};
         });
         if (!done) {
@@ -266,6 +268,7 @@ Result<void> remove_detached(Meta& meta, Ino top) {
       }
       txn.erase(Key::dir_stat(top));
       txn.erase(Key::detached(top));
+      state.change_log.add(txn, state.clock.now(), "CLEANUP", {top});
       return {};
     }));
     if (!full) {

@@ -28,7 +28,9 @@ class Limits {
 
 Result<uint64_t> clean_deleted_files(Meta&, int64_t older_than_sec, const Limits&);
 Result<uint64_t> clean_slices(Meta&, const Limits&);
-Result<uint64_t> clean_delayed_slices(Meta&, int64_t edge_sec, const Limits&);
+// logged_as: what the change log calls it, by who asked for it.
+Result<uint64_t> clean_delayed_slices(Meta&, int64_t edge_sec, const Limits&,
+                                      const char* logged_as = "CLEANUP_TRASH_SLICES");
 Result<uint64_t> clean_trash(Meta&, int64_t edge_sec, const Limits&);
 Result<uint64_t> clean_detached(Meta&, int64_t older_than_sec, const Limits&);
 

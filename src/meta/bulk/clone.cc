@@ -156,6 +156,9 @@ Result<Node> Cloner::write_node(Txn& txn, const Source& source, const Attr& from
     txn.put(Key::entry(parent, name), Entry{from.type, to});
   if (place == Place::kTopFile && touch_parent(state_, txn, parent, *parent_attr, now, false))
     txn.put_attr(parent, *parent_attr);
+  constexpr int kPreserve = 2;
+  state_.change_log.add(txn, now, "CLONE",
+                        {src, parent, name, to, preserve_ ? kPreserve : 0, umask_, place != Place::kInside}, to);
   return node;
 }
 
@@ -298,8 +301,11 @@ Result<bool> Cloner::leave(const WalkDirPtr& dir) {
     if (attr->nlink != nlink) {
       attr->nlink = nlink;
       txn.put_attr(target.ino, *attr);
+      state_.change_log.add(txn, state_.clock.now(), "REPAIRDIR", {target.ino});
     }
-    if (stat_differs) txn.put(Key::dir_stat(target.ino), target.counted);
+    if (!stat_differs) return {};
+    txn.put(Key::dir_stat(target.ino), target.counted);
+    log_dir_stat(state_, txn, target.ino, target.counted);
     return {};
   }));
   return false;
@@ -310,10 +316,12 @@ Result<void> attach(State& state, const Context& context, Ino top, Ino parent, c
     ZEST_TRY(txn.want({{Key::inode(parent)}, {Key::entry(parent, name)}}));
     ZEST_ASSIGN(Attr attr, check_parent(state, txn, context, parent, name));
     attr.nlink++;
-    touch_parent(state, txn, parent, attr, state.clock.now(), true);
+    const Time now = state.clock.now();
+    touch_parent(state, txn, parent, attr, now, true);
     txn.put(Key::entry(parent, name), Entry{FileType::kDirectory, top});
     txn.put_attr(parent, attr);
     txn.erase(Key::detached(top));
+    state.change_log.add(txn, now, "ATTACH", {top, parent, name});
     return {};
   }));
   return {};

@@ -112,6 +112,7 @@ class Finder {
       Entry entry;
       entry.type = attr->type, entry.ino = ino;
       txn.put(Key::entry(lost_found_, name), entry);
+      state_.change_log.add(txn, state_.clock.now(), "LINK", {ino, lost_found_, name, false}, attr->nlink);
       return {};
     });
     if (!done) return fail(std::move(done.error()));

@@ -91,8 +91,13 @@ Result<Meta::Counted> Meta::recount(bool repair, std::atomic<uint64_t>* progress
   ZEST_TRY(state.writable());
   // The difference, so that what others add meanwhile is kept.
   ZEST_TRY(state.run({}, [&](Txn& txn) -> Result<void> {
-    if (inodes != 0) txn.add(Key::counter(counter::kTotalInodes), inodes);
-    if (space != 0) txn.add(Key::counter(counter::kUsedSpace), space);
+    const auto add = [&](const char* name, int64_t delta) {
+      if (delta == 0) return;
+      txn.add(Key::counter(name), delta);
+      state.change_log.add(txn, state.clock.now(), "INCR_COUNTER", {name, delta});
+    };
+    add(counter::kTotalInodes, inodes);
+    add(counter::kUsedSpace, space);
     return {};
   }));
   ZEST_TRY(state.ledger.refresh(state));

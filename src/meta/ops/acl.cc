@@ -95,6 +95,8 @@ Result<void> Meta::set_acl(const Context& ctx, Ino ino, bool default_acl, const 
       if (outdated || is_idle(change, *attr, after)) return {};
       after.ctime = s.clock.now();
       txn.put_attr(ino, after);
+      if (s.change_log.on())
+        s.change_log.add(txn, after.ctime, "SETFACL", {ino, default_acl ? 2 : 1, encode_acl(rule)});
       return {};
     };
     auto settled = [&](Txn& txn) -> Result<bool> {

@@ -102,6 +102,8 @@ Result<Meta::Copied> Meta::copy_file_range(const Context& ctx, Ino in, uint64_t 
     change.after.length = std::max(target->length, off_out + copied.bytes);
     change.after.mtime = change.after.ctime = s.clock.now();
     ZEST_TRY(put_data_change(s, txn, ctx, out, change));
+    s.change_log.add(txn, change.after.ctime, "COPYFILERANGE", {in, off_in, out, off_out, copied.bytes},
+                     change.after.length);
     return append_copy(txn, {in, out, off_in, off_out, copied.bytes});
   });
   if (!done) return fail(std::move(done.error()));

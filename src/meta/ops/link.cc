@@ -61,7 +61,9 @@ Result<Attr> Meta::link(const Context& ctx, Ino ino_in, Ino parent_in, std::stri
     add_name(state, txn, ino, parent, attr);
     attr.ctime = now;
     txn.put_attr(ino, attr);
-    if (touch_parent(state, txn, parent, dir, now, false)) txn.put_attr(parent, dir);
+    const bool touched = touch_parent(state, txn, parent, dir, now, false);
+    if (touched) txn.put_attr(parent, dir);
+    state.change_log.add(txn, now, "LINK", {ino, parent, name, touched}, attr.nlink);
     return {};
   };
   auto settled = [&](Txn& txn) -> Result<bool> {

@@ -11,6 +11,8 @@ bool known_type(LockType type) {
   return type == LockType::kRead || type == LockType::kWrite || type == LockType::kUnlock;
 }
 
+std::string_view letter(LockType type) { return type == LockType::kWrite ? "W" : type == LockType::kRead ? "R" : "U"; }
+
 bool overlaps(const PosixLock& held, const PosixLock& wanted) {
   return held.start <= wanted.end && wanted.start <= held.end;
 }
@@ -56,7 +58,10 @@ Result<void> flock_once(State& state, Ino ino, LockOwner me, LockType type) {
       lost = held.erase(me) != 0;
     else
       held[me] = type == LockType::kWrite ? 'W' : 'R';
-    if (held != before) store(txn, Key::flocks(ino), std::move(held));
+    if (held == before) return {};
+    store(txn, Key::flocks(ino), std::move(held));
+    state.change_log.add(txn, state.clock.now(), "FLOCK",
+                         {ino, me.owner, letter(refused ? LockType::kUnlock : type)});
     return {};
   };
   auto settled = [&](Txn& txn) -> Result<bool> {
@@ -95,7 +100,10 @@ Result<void> setlk_once(State& state, Ino ino, LockOwner me, const PosixLock& lo
       held.erase(me);
     else
       held[me] = mine;
-    if (held != before) store(txn, Key::plocks(ino), std::move(held));
+    if (held == before) return {};
+    store(txn, Key::plocks(ino), std::move(held));
+    state.change_log.add(txn, state.clock.now(), "SETLK",
+                         {ino, me.owner, letter(lock.type), lock.start, lock.end, lock.pid});
     return {};
   };
   auto settled = [&](Txn& txn) -> Result<bool> {

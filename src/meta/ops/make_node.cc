@@ -66,6 +66,14 @@ Result<Attr> new_attr(State& state, Txn& txn, const Context& ctx, const Attr& di
   return attr;
 }
 
+void log_create(State& state, Txn& txn, const Context& ctx, const NewNode& node, Ino ino, Time now,
+                bool parent_touched) {
+  state.change_log.add(txn, now, "CREATE",
+                       {node.parent, node.name, ctx.uid, ctx.gid, static_cast<int>(node.type), node.mode, node.umask,
+                        node.target, "linux", parent_touched},
+                       ino);
+}
+
 Result<MadeNode> make_node(State& state, const Context& ctx, const NewNode& node) {
   const Ino parent = node.parent;
   const std::string_view name = node.name;
@@ -111,8 +119,10 @@ Result<MadeNode> make_node(State& state, const Context& ctx, const NewNode& node
       dir.nlink++;
       if (state.dir_stats) txn.put(Key::dir_stat(ino), DirStat{});
     }
-    if (touch_parent(state, txn, parent, dir, now, attr.is_dir())) txn.put_attr(parent, dir);
+    const bool touched = touch_parent(state, txn, parent, dir, now, attr.is_dir());
+    if (touched) txn.put_attr(parent, dir);
     account_inode_inline(state, txn, attr, 1);
+    log_create(state, txn, ctx, node, ino, now, touched);
     made.entry = {ino, attr, true};
     return {};
   };

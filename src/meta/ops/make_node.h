@@ -30,6 +30,10 @@ Result<MadeNode> make_node(State& state, const Context& ctx, const NewNode& node
 Result<Attr> new_attr(State& state, Txn& txn, const Context& ctx, const Attr& dir, const NewNode& node, Time now,
                       std::optional<AclRule>& to_intern);
 
+// To the change log.
+void log_create(State& state, Txn& txn, const Context& ctx, const NewNode& node, Ino ino, Time now,
+                bool parent_touched);
+
 // Runs `attempt` again as long as it stops with a rule to intern.
 template <class Attempt>
 Result<CommitResult> intern_and_run(State& state, std::optional<AclRule>& to_intern, Attempt attempt) {

@@ -268,6 +268,13 @@ Result<void> check_quotas(Meta& meta, const Context& ctx, const Rename& op, Usag
   return state.ledger.check_quota(state, ctx, dst_dir, src.space - dst.space, src.inodes - dst.inodes, src_dir);
 }
 
+void log_move(State& state, Txn& txn, const Rename& op) {
+  state.change_log.add(txn, op.now, "MOVE",
+                       {op.src.parent, op.src.name, op.dst.parent, op.dst.name, op.flags,
+                        op.dst.entry ? op.dst.entry->ino : Ino{0}, op.replaced ? op.replaced->trash : op.trash},
+                       op.src.entry->ino);
+}
+
 // One transaction. False: not the inodes whose usage was counted; count again.
 Result<bool> try_rename(State& state, const Context& ctx, Rename& op, const Usage* src_usage, const Usage* dst_usage) {
   const Ino dst_dir = op.dst.parent;
@@ -286,8 +293,11 @@ Result<bool> try_rename(State& state, const Context& ctx, Rename& op, const Usag
     op.done = true;
     op.now = state.clock.now();
     ctx.note(op.src.entry->ino);
-    if (!op.exchange()) return write_move(state, txn, op);
-    write_exchange(state, txn, op);
+    if (op.exchange())
+      write_exchange(state, txn, op);
+    else
+      ZEST_TRY(write_move(state, txn, op));
+    log_move(state, txn, op);
     return {};
   };
   auto settled = [&](Txn& txn) -> Result<bool> {

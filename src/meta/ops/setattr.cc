@@ -181,6 +181,9 @@ Result<Attr> Meta::setattr(const Context& ctx, Ino ino_in, uint32_t set, const A
       ZEST_TRY(state.ledger.check_owner(state, after.uid, after.gid, after.space(), 1));
     after.ctime = now;
     txn.put_attr(ino, after);
+    state.change_log.add(txn, now, "SETATTR",
+                         {ino, set, 0, after.uid, after.gid, after.mode, after.flags, after.atime.sec, after.mtime.sec,
+                          after.atime.nsec, after.mtime.nsec, after.ctime.sec, after.ctime.nsec, after.access_acl});
     return {};
   };
   // Doing it twice does no harm, so a lost answer is no reason to give up.

@@ -4,6 +4,19 @@
 
 namespace zest::meta {
 
+namespace {
+
+// The change log knows a file without a name as one that was made and removed while it was open.
+void log_tmpfile(State& state, Txn& txn, const Context& ctx, NewNode node, Ino ino, Time now) {
+  if (!state.change_log.on()) return;
+  const std::string name = "tmpfile_" + std::to_string(raw(ino));
+  node.name = name;
+  log_create(state, txn, ctx, node, ino, now, false);
+  state.change_log.add(txn, now, "UNLINK", {node.parent, name, 0, true, false}, ino);
+}
+
+}  // namespace
+
 Result<EntryAttr> Meta::tmpfile(const Context& ctx, Ino parent_in, uint16_t mode, uint16_t umask) {
   Calling calling(engine().stats, Call::kMknod);
   State& state = *state_;
@@ -24,13 +37,15 @@ Result<EntryAttr> Meta::tmpfile(const Context& ctx, Ino parent_in, uint16_t mode
     ZEST_TRY(check_access(state, txn, ctx, dir, kMayWrite | kMayExec));
     if (dir.flags & kFlagImmutable) return fail(EPERM);
 
-    ZEST_ASSIGN(attr, new_attr(state, txn, ctx, dir, node, state.clock.now(), to_intern));
+    const Time now = state.clock.now();
+    ZEST_ASSIGN(attr, new_attr(state, txn, ctx, dir, node, now, to_intern));
     ZEST_TRY(state.ledger.check_owner(state, attr.uid, attr.gid, 4096, 1));
     attr.nlink = 0;
     attr.parent = Ino{0};
     txn.put_attr(ino, attr);
     if (const uint64_t sid = state.sid; sid != 0) txn.put(Key::sustained(sid, ino), true);
     account_inode_inline(state, txn, attr, 1);
+    log_tmpfile(state, txn, ctx, node, ino, now);
     return {};
   };
   auto settled = [&](Txn& txn) -> Result<bool> {

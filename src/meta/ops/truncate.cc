@@ -22,6 +22,7 @@ Result<Attr> Meta::truncate(const Context& ctx, Ino ino, uint64_t length, bool b
     change.after.length = length;
     change.after.mtime = change.after.ctime = s.clock.now();
     ZEST_TRY(put_data_change(s, txn, ctx, ino, change));
+    s.change_log.add(txn, change.after.ctime, "TRUNCATE", {ino, found->length, length, by_handle ? 1 : 0});
     return append_zeroes(s, txn, ino, std::min(found->length, length), std::max(found->length, length), true);
   });
   if (!done) return fail(std::move(done.error()));
@@ -59,6 +60,7 @@ Result<Attr> Meta::fallocate(const Context& ctx, Ino ino, uint32_t mode, uint64_
     if (!(mode & kFallocKeepSize)) change.after.length = std::max(found->length, offset + size);
     change.after.mtime = change.after.ctime = s.clock.now();
     ZEST_TRY(put_data_change(s, txn, ctx, ino, change));
+    s.change_log.add(txn, change.after.ctime, "FALLOCATE", {ino, offset, size, mode});
     if (!(mode & (kFallocPunchHole | kFallocZeroRange))) return {};
     uint64_t end = std::min(offset + size, found->length);
     // Chunks without a list are zeroes already; a few of them get their record all the same, as the reference does it.

@@ -63,13 +63,42 @@ Result<void> remove_name(State& state, const Context& ctx, Ino parent, std::stri
     const Time now = state.clock.now();
     ZEST_ASSIGN(removal, take_name(state, txn, ctx, parent, dir, name, directory_wanted, trash, now));
     if (directory_wanted && dir.nlink > 2) dir.nlink--;
-    if (touch_parent(state, txn, parent, dir, now, directory_wanted)) txn.put_attr(parent, dir);
+    const bool touched = touch_parent(state, txn, parent, dir, now, directory_wanted);
+    if (touched) txn.put_attr(parent, dir);
+    if (directory_wanted)
+      state.change_log.add(txn, now, "RMDIR", {parent, name, removal.trash}, removal.ino);
+    else
+      state.change_log.add(txn, now, "UNLINK", {parent, name, removal.trash, removal.fate == Fate::kSustained, touched},
+                           removal.ino);
     return {};
   };
   ZEST_TRY(run_entries(state, {parent}, body, [&](Txn& txn) { return is_gone(txn, parent, name, removal.ino); }));
 
   after_removal(state, ctx, removal);
   return {};
+}
+
+// Those that went where the others did not have a line of their own.
+void log_unlinks(State& state, Txn& txn, Ino parent, std::span<const std::string> names,
+                 const std::vector<Result<void>>& results, const std::vector<Removal>& removals, Ino trash,
+                 bool touched, Time now) {
+  if (!state.change_log.on()) return;
+  std::vector<ChangeLog::Arg> args{parent}, inodes;
+  for (size_t i = 0, at = 0; i < names.size(); i++) {
+    if (!results[i]) continue;
+    const Removal& removal = removals[at++];
+    const bool sustained = removal.fate == Fate::kSustained;
+    if (removal.trash != trash || sustained) {
+      state.change_log.add(txn, now, "UNLINK", {parent, names[i], removal.trash, sustained, touched}, removal.ino);
+      continue;
+    }
+    args.emplace_back(names[i]);
+    inodes.emplace_back(removal.ino);
+  }
+  if (inodes.empty()) return;
+  args.emplace_back(trash);
+  args.emplace_back(touched);
+  state.change_log.write(txn, state.sid, now, "UNLINKBATCH", args, inodes);
 }
 
 }  // namespace
@@ -110,7 +139,10 @@ Result<std::vector<Result<void>>> Meta::unlink_files(const Context& ctx, Ino par
         return fail(std::move(removal.error()));
       }
     }
-    if (!removals.empty() && touch_parent(state, txn, parent, dir, now, false)) txn.put_attr(parent, dir);
+    if (removals.empty()) return {};
+    const bool touched = touch_parent(state, txn, parent, dir, now, false);
+    if (touched) txn.put_attr(parent, dir);
+    log_unlinks(state, txn, parent, names, results, removals, trash, touched, now);
     return {};
   };
   auto settled = [&](Txn& txn) { return is_gone(txn, parent, names[first], removals.front().ino); };

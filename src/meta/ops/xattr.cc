@@ -81,6 +81,7 @@ Result<void> Meta::setxattr(const Context&, Ino ino, std::string_view name, std:
     if (!old || *old != value) txn.put(Key::xattr(ino, name), std::string(value));
     attr.ctime = s.clock.now();
     txn.put_attr(ino, attr);
+    s.change_log.add(txn, attr.ctime, "SETXATTR", {ino, name, value, flags});
     return {};
   };
   auto settled = [&](Txn& txn) -> Result<bool> {
@@ -144,6 +145,7 @@ Result<void> Meta::removexattr(const Context&, Ino ino, std::string_view name) {
     txn.erase(Key::xattr(ino, name));
     attr.ctime = s.clock.now();
     txn.put_attr(ino, attr);
+    s.change_log.add(txn, attr.ctime, "REMOVEXATTR", {ino, name});
     return {};
   };
   auto settled = [&](Txn& txn) -> Result<bool> {

@@ -1,5 +1,6 @@
 #include "meta/engine/kv/kv_engine.h"
 
+#include "base/bytes.h"
 #include "meta/engine/kv/kv_txn.h"
 #include "meta/engine/kv/layout.h"
 
@@ -7,6 +8,11 @@ namespace zest::meta::kv {
 namespace {
 
 constexpr size_t kScanPage = 1024;
+
+// Of a line of the change log.
+int64_t version_of(const Pair& pair) {
+  return static_cast<int64_t>(ByteReader(std::string_view(pair.key).substr(sizeof(kLogPrefix) - 1)).be64());
+}
 
 class KvEngine : public Engine {
  public:
@@ -19,6 +25,9 @@ class KvEngine : public Engine {
   Result<std::vector<DirEntry>> list(Ino dir, std::string& cursor, size_t limit, bool with_attr) override;
   Result<void> scan(Table table, uint64_t within, const std::function<bool(const Key&, const Value&)>& each) override;
   Result<int64_t> add_counter(std::string_view name, int64_t delta) override;
+  Result<LogRange> log_range() override;
+  Result<std::vector<LogLine>> log_lines(int64_t from, size_t limit) override;
+  Result<void> trim_log(int64_t first) override;
   Result<void> prepare() override { return {}; }
   Result<void> reset() override;
   int64_t absent_ref() const override { return 1; }
@@ -150,6 +159,33 @@ Result<int64_t> KvEngine::add_counter(std::string_view name, int64_t delta) {
     if (done) return value;
     if (done.error().fault != Fault::kConflict) return fail(std::move(done.error()));
   }
+}
+
+Result<LogRange> KvEngine::log_range() {
+  LogRange range;
+  ZEST_TRY(pages(log_key(0), after_prefix(kLogPrefix), [&](std::vector<Pair>& page) -> Result<bool> {
+    if (range.last == 0) range.first = version_of(page.front());
+    range.last = version_of(page.back());
+    return true;
+  }));
+  return range;
+}
+
+Result<std::vector<LogLine>> KvEngine::log_lines(int64_t from, size_t limit) {
+  ZEST_ASSIGN(auto view, store_->view());
+  ZEST_ASSIGN(auto pairs, view->scan(log_key(std::max<int64_t>(from, 0)), after_prefix(kLogPrefix), limit));
+  std::vector<LogLine> out;
+  for (auto& pair : pairs) out.push_back({version_of(pair), std::move(pair.item.value)});
+  return out;
+}
+
+Result<void> KvEngine::trim_log(int64_t first) {
+  return pages(log_key(0), log_key(first), [&](std::vector<Pair>& page) -> Result<bool> {
+    std::vector<Write> writes;
+    for (auto& pair : page) writes.push_back({std::move(pair.key), std::nullopt});
+    ZEST_TRY(store_->commit({}, {}, writes));
+    return true;
+  });
 }
 
 Result<void> KvEngine::reset() {

@@ -129,6 +129,8 @@ Result<CommitResult> KvTxn::commit(std::span<const Change> changes) {
   for (const auto& [key, item] : read_) checks.push_back({key, item ? item->version : 0});
   std::vector<Write> writes;
   for (auto& [key, value] : buffer_) writes.push_back({key, std::move(value)});
+  for (const auto& change : changes)
+    if (change.op == Change::Op::kLog) writes.push_back({kLogPrefix, std::get<std::string>(change.value), true});
   ZEST_TRY(store_.commit(checks, ranges_, writes));
   return result;
 }
@@ -172,6 +174,7 @@ Result<void> KvTxn::apply(View& view, const Change& change, CommitResult& result
       return {};
     }
     case Op::kNewSlice: return {};  // no key is one reference
+    case Op::kLog: return {};       // commit() writes them
   }
   return {};
 }

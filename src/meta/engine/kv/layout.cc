@@ -27,7 +27,7 @@ Place range(std::string prefix) {
 bool holds_time(std::string_view counter) {
   return counter == counter::kLastCleanupSessions || counter == counter::kLastCleanupFiles ||
          counter == counter::kLastCleanupTrash || counter == counter::kNextCleanupSlices ||
-         counter == "lastCleanupChangelog";
+         counter == counter::kLastCleanupChangelog;
 }
 
 std::string encode_be(int64_t value) {
@@ -130,6 +130,7 @@ std::string link_key(uint64_t ino, Ino parent) {
 }
 
 std::string session_info_key(uint64_t sid) { return key_be("SI", sid); }
+std::string log_key(int64_t version) { return key_be(kLogPrefix, static_cast<uint64_t>(version)); }
 
 Place place_of(const Key& key) {
   switch (key.kind) {

@@ -20,7 +20,9 @@ Place place_of(const Key& key);
 
 std::string after_prefix(std::string prefix);    // the first key behind all that begin with it
 std::string link_key(uint64_t ino, Ino parent);  // one of kParents
-std::string session_info_key(uint64_t sid);      // the other half of a session
+inline constexpr char kLogPrefix[] = "XLOG";     // then the version of the line, 8 bytes, big-endian
+std::string log_key(int64_t version);
+std::string session_info_key(uint64_t sid);  // the other half of a session
 
 // Values of records that are one key (kSession: only the expiry). decode: EIO for bytes that are none.
 std::string encode_value(const Key& key, const Value& value);

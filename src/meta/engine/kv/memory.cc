@@ -2,6 +2,8 @@
 
 #include <mutex>
 
+#include "base/bytes.h"
+
 namespace zest::meta::kv {
 
 class MemoryView : public View {
@@ -53,7 +55,10 @@ Result<void> MemoryStore::commit(std::span<const Check> checks, std::span<const 
   }
   for (const auto& write : writes) {
     if (write.value) {
-      items_[write.key] = {*write.value, ++version_};
+      version_++;
+      std::string key = write.key;
+      if (write.stamped) put_be64(key, version_);
+      items_[key] = {*write.value, version_};
     } else {
       items_.erase(write.key);
     }

@@ -51,6 +51,7 @@ struct RangeCheck {
 struct Write {
   std::string key;
   std::optional<std::string> value;  // nothing: delete
+  bool stamped = false;  // the store ends the key with a number (8 bytes, big-endian) that rises with every commit
 };
 
 // Thread safe.

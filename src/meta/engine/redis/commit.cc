@@ -115,6 +115,10 @@ Result<void> Commit::apply(const Change& change) {
     case Op::kAppend:
     case Op::kAppendIfPresent: push(change, false); return {};
     case Op::kNewSlice: return {};  // no record stands for one reference
+    case Op::kLog:
+      command('C', "RPUSH", layout_.key("txnLog"), {std::get<std::string>(change.value)});
+      command('C', "INCR", layout_.key("txnLastLog"), {});
+      return {};
   }
   return {};
 }

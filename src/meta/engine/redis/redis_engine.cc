@@ -21,7 +21,8 @@ Settings for_client(Settings settings, const EngineOptions& options) {
 class RedisEngine : public Engine {
  public:
   RedisEngine(Settings settings, const EngineOptions& options)
-      : client_(for_client(std::move(settings), options), {&read_script(), &commit_script(), &list_script()}),
+      : client_(for_client(std::move(settings), options),
+                {&read_script(), &commit_script(), &list_script(), &log_script()}),
         read_only_(options.read_only) {
     info_.name = "redis";
     info_.inline_counters = true;
@@ -46,6 +47,9 @@ class RedisEngine : public Engine {
     return Scanner(client_, *layout_, {}).chunks_of(files);
   }
   Result<int64_t> add_counter(std::string_view name, int64_t delta) override;
+  Result<LogRange> log_range() override;
+  Result<std::vector<LogLine>> log_lines(int64_t from, size_t limit) override;
+  Result<void> trim_log(int64_t first) override;
   Result<void> prepare() override { return {}; }
   Result<void> reset() override;
   int64_t absent_ref() const override { return 1; }
@@ -57,6 +61,7 @@ class RedisEngine : public Engine {
   uint64_t round_trips() const { return client_.round_trips(); }
 
  private:
+  Result<Reply> ask_log(const char* what, int64_t version, size_t number);
   Result<void> check_server();
   void start_cache();
   void keep(Ino dir, const DirEntry& entry, uint64_t since);
@@ -169,6 +174,36 @@ Result<int64_t> RedisEngine::add_counter(std::string_view name, int64_t delta) {
   ZEST_ASSIGN(auto reply, patiently(client_.settings(), once));
   if (!reply.is_integer()) return fail(EPROTO, "Redis: unexpected reply to INCRBY");
   return reply.integer + counter_base(name);
+}
+
+Result<Reply> RedisEngine::ask_log(const char* what, int64_t version, size_t number) {
+  ZEST_ASSIGN(auto reply, patiently(client_.settings(), [&] {
+                return client_.eval(log_script(), {layout_->key("txnLog"), layout_->key("txnLastLog")},
+                                    {what, std::to_string(version), std::to_string(number)}, Client::Repeat::kSafe,
+                                    Client::Lane::kBulk);
+              }));
+  if (!reply.is_array() || reply.items.size() != 2 || !reply.items[0].is_integer())
+    return fail(EPROTO, "Redis: unexpected reply about the change log");
+  return reply;
+}
+
+Result<LogRange> RedisEngine::log_range() {
+  ZEST_ASSIGN(const auto reply, ask_log("range", 0, 0));
+  return LogRange{reply.items[0].integer, reply.items[1].integer};
+}
+
+Result<std::vector<LogLine>> RedisEngine::log_lines(int64_t from, size_t limit) {
+  ZEST_ASSIGN(auto reply, ask_log("lines", from, limit));
+  std::vector<LogLine> out;
+  for (auto& line : reply.items[1].items)
+    out.push_back({reply.items[0].integer + static_cast<int64_t>(out.size()), std::move(line.text)});
+  return out;
+}
+
+Result<void> RedisEngine::trim_log(int64_t first) {
+  if (read_only_) return fail(EROFS);
+  ZEST_TRY(ask_log("trim", first, 0));
+  return {};
 }
 
 Result<void> RedisEngine::reset() {

@@ -169,7 +169,8 @@ Result<CommitResult> RedisTxn::commit(std::span<const Change> changes) {
 void RedisTxn::keep_committed(std::span<const Change> changes, uint64_t since) {
   std::map<Key, const Value*> last;
   static const Value kAbsent;
-  for (const auto& change : changes) last[change.key] = change.op == Change::Op::kDelete ? &kAbsent : &change.value;
+  for (const auto& change : changes)
+    if (change.op != Change::Op::kLog) last[change.key] = change.op == Change::Op::kDelete ? &kAbsent : &change.value;
   for (const auto& [key, value] : last) {
     std::optional<Value> before;
     if (auto it = reads_.find(key); it != reads_.end())

@@ -133,6 +133,17 @@ end
 return {page[1], pairs_, attrs}
 )";
 
+constexpr char kLog[] = R"(
+local call, what, version = redis.call, ARGV[1], tonumber(ARGV[2])
+local last = tonumber(call('GET', KEYS[2]) or 0)
+local first = last - call('LLEN', KEYS[1]) + 1
+if what == 'range' then return {first, last} end
+local at = math.max(version - first, 0)
+if what == 'lines' then return {first + at, call('LRANGE', KEYS[1], at, at + tonumber(ARGV[3]) - 1)} end
+if at > 0 then call('LTRIM', KEYS[1], at, -1) end
+return {first, last}
+)";
+
 }  // namespace
 
 const Script& read_script() {
@@ -142,6 +153,11 @@ const Script& read_script() {
 
 const Script& commit_script() {
   static const Script script{std::string(kCommit)};
+  return script;
+}
+
+const Script& log_script() {
+  static const Script script{std::string(kLog)};
   return script;
 }
 

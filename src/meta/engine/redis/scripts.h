@@ -25,4 +25,10 @@ const Script& commit_script();
 // Gives {next cursor, {name, entry, ...}, {attributes or nil, ...}}.
 const Script& list_script();
 
+// The change log. KEYS: the list of its lines, the number of the last one. ARGV: what to do, a version, a number.
+//   "range"   gives {version of the oldest line, of the newest}
+//   "lines"   gives {version of the first of them, {line, ...}}: from the version on, at most the number
+//   "trim"    removes the lines before the version
+const Script& log_script();
+
 }  // namespace zest::meta::redis

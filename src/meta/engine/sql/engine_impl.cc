@@ -44,6 +44,7 @@ Kind kind_of(Table table) {
 
 SqlEngine::SqlEngine(std::unique_ptr<Driver> driver, Config config) : database_(std::move(driver), std::move(config)) {
   info_.name = database_.config().name;
+  info_.dense_log = true;
 }
 
 Result<std::unique_ptr<EngineTxn>> SqlEngine::begin(bool write, std::span<const Ino> hot) {
@@ -188,6 +189,37 @@ Result<int64_t> SqlEngine::add_counter(std::string_view name, int64_t delta) {
     if (rows) return rows->back().integer(0, 0);
     if (rows.error().fault != Fault::kConflict || attempt >= 50) return fail(std::move(rows.error()));
   }
+}
+
+Result<std::shared_ptr<const Texts>> SqlEngine::log_texts() {
+  ZEST_TRY(database_.look_for(false, false, true));
+  ZEST_ASSIGN(auto texts, database_.texts());
+  if (!texts->schema.change_log) texts.reset();
+  return texts;
+}
+
+Result<LogRange> SqlEngine::log_range() {
+  ZEST_ASSIGN(const auto texts, log_texts());
+  if (!texts) return LogRange{};
+  ZEST_ASSIGN(const auto rows, database_.run_one(texts->log_range, {}, Connection::Mode::kRead));
+  return LogRange{rows.integer(0, 0), rows.integer(0, 1)};
+}
+
+Result<std::vector<LogLine>> SqlEngine::log_lines(int64_t from, size_t limit) {
+  std::vector<LogLine> out;
+  ZEST_ASSIGN(const auto texts, log_texts());
+  if (!texts) return out;
+  Params range{Param::integer(from), Param::integer(static_cast<int64_t>(limit))};
+  ZEST_ASSIGN(const auto rows, database_.run_one(texts->log_lines, std::move(range), Connection::Mode::kRead));
+  for (size_t i = 0; i < rows.size(); i++) out.push_back({rows.integer(i, 0), rows.bytes(i, 1)});
+  return out;
+}
+
+Result<void> SqlEngine::trim_log(int64_t first) {
+  if (database_.config().read_only) return fail(EROFS);
+  ZEST_ASSIGN(const auto texts, log_texts());
+  if (texts) ZEST_TRY(database_.run_one(texts->log_trim, {Param::integer(first)}, Connection::Mode::kCommit));
+  return {};
 }
 
 Result<void> SqlEngine::prepare() {

@@ -18,6 +18,9 @@ class SqlEngine : public Engine {
   Result<std::vector<DirEntry>> list(Ino dir, std::string& cursor, size_t limit, bool with_attr) override;
   Result<void> scan(Table table, uint64_t within, const std::function<bool(const Key&, const Value&)>& each) override;
   Result<int64_t> add_counter(std::string_view name, int64_t delta) override;
+  Result<LogRange> log_range() override;
+  Result<std::vector<LogLine>> log_lines(int64_t from, size_t limit) override;
+  Result<void> trim_log(int64_t first) override;
   Result<void> prepare() override;
   Result<void> reset() override;
   int64_t absent_ref() const override { return 0; }
@@ -27,6 +30,8 @@ class SqlEngine : public Engine {
   Recent* recent() override { return database_.dialect() == Dialect::kSqlite ? nullptr : &recent_; }
 
  private:
+  // Null while there is no table of the change log.
+  Result<std::shared_ptr<const Texts>> log_texts();
   using Each = std::function<bool(const Key&, const Value&)>;
   Result<void> scan_pages(const Texts& texts, Kind kind, const Text& text, uint64_t within, bool has_within,
                           const Each& each);

@@ -6,7 +6,7 @@
 namespace zest::meta::sql {
 namespace {
 
-enum Type { kI64, kI32, kSer64, kSer32, kStr, kS4k, kName, kLink, kBlob, kXattrName, kXattrValue };
+enum Type { kI64, kI32, kSer64, kSer32, kStr, kS4k, kName, kLink, kBlob, kXattrName, kXattrValue, kLogEntry };
 
 const char* type_name(Dialect dialect, Type type) {
   static constexpr const char* kNames[][3] = {
@@ -24,6 +24,8 @@ const char* type_name(Dialect dialect, Type type) {
       {"TEXT", "VARCHAR(255)", "VARBINARY(255)"},
       // One byte more than BLOB holds.
       {"BLOB", "BYTEA", "MEDIUMBLOB"},
+      // An escaped value can be three times as long as TEXT.
+      {"TEXT", "TEXT", "MEDIUMTEXT"},
   };
   return kNames[type][static_cast<int>(dialect)];
 }
@@ -125,6 +127,11 @@ const TableDef& user_quota_table() {
   return def;
 }
 
+const TableDef& change_log_table() {
+  static const TableDef def{"change_log", {{"id", kSer64}, {"entry", kLogEntry}}, {}};
+  return def;
+}
+
 std::string column_list(Dialect dialect, const std::vector<const char*>& columns) {
   std::string out;
   for (const char* column : columns) out += (out.empty() ? "" : ",") + quoted(dialect, column);
@@ -182,6 +189,12 @@ std::vector<std::string> creation(Dialect dialect, const std::string& prefix) {
 std::vector<std::string> user_quota_creation(Dialect dialect, const std::string& prefix) {
   std::vector<std::string> out;
   define(dialect, prefix, user_quota_table(), out);
+  return out;
+}
+
+std::vector<std::string> change_log_creation(Dialect dialect, const std::string& prefix) {
+  std::vector<std::string> out;
+  define(dialect, prefix, change_log_table(), out);
   return out;
 }
 

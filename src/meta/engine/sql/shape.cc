@@ -288,6 +288,14 @@ void addition_texts(Texts& out, Builder& b, const Schema& schema) {
                                             plus({"used_space", "used_inodes"}), b.q("qtype"), b.q("qkey")));
 }
 
+void change_log_texts(Texts& out, Builder& b) {
+  const auto table = b.t("change_log"), id = b.q("id"), entry = b.q("entry");
+  out.log = b.text(fmt::format("INSERT INTO {} ({}) VALUES (?)", table, entry));
+  out.log_range = b.text(fmt::format("SELECT COALESCE(MIN({0}),1),COALESCE(MAX({0}),0) FROM {1}", id, table));
+  out.log_lines = b.text(fmt::format("SELECT {0},{1} FROM {2} WHERE {0}>=? ORDER BY {0} LIMIT ?", id, entry, table));
+  out.log_trim = b.text(fmt::format("DELETE FROM {} WHERE {}<?", table, id));
+}
+
 }  // namespace
 
 bool is_one_row(Kind kind) {
@@ -360,6 +368,7 @@ Texts::Texts(Dialect dialect, const std::string& table_prefix, const Schema& has
   scan_xattrs_of = within(Kind::kXattr, "inode");
   scan_chunks_of = within(Kind::kChunk, "inode");
   scan_sustained_of = within(Kind::kSustained, "sid");
+  if (schema.change_log) change_log_texts(*this, b);
   ping = b.text("SELECT 1");
 }
 

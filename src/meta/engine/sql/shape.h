@@ -18,6 +18,7 @@ struct Schema {
   bool volume = false;  // the tables are there
   bool tier = false;    // node.tier_id
   bool user_quota = false;
+  bool change_log = false;
   bool wide_ids = false;  // node.uid, gid and rdev were widened: they hold 32 bits and more
   friend bool operator==(const Schema&, const Schema&) = default;
 };
@@ -59,6 +60,7 @@ struct Texts {
   Text all_flocks, all_plocks, session_flocks, session_plocks;  // (), (sid)
   Text scan_xattrs_of, scan_chunks_of, scan_sustained_of;       // (inode or sid, after id, limit)
   Text shared_files, links;                                     // (after, limit); (after, up to)
+  Text log, log_range, log_lines, log_trim;                     // (entry), (), (from, limit), (first)
   Text ping;
   int next_id = 0;  // first id not used here
 };
@@ -69,6 +71,7 @@ std::string table_name(const std::string& prefix, std::string_view table);  // "
 // CREATE TABLE and CREATE INDEX of a volume, in order.
 std::vector<std::string> creation(Dialect dialect, const std::string& prefix);
 std::vector<std::string> user_quota_creation(Dialect dialect, const std::string& prefix);
+std::vector<std::string> change_log_creation(Dialect dialect, const std::string& prefix);
 std::string tier_addition(Dialect dialect, const std::string& prefix);
 // Columns of `node` that volumes of the first releases lack: name, and the statement that adds it.
 std::vector<std::pair<std::string, std::string>> late_columns(Dialect dialect, const std::string& prefix);

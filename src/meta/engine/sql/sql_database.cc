@@ -158,6 +158,7 @@ Result<Schema> Database::look() {
   if (!config_.read_only) ZEST_TRY(complete(*lease));
   ZEST_ASSIGN(schema.tier, has_column(*lease, table_name(config_.table_prefix, "node"), "tier_id"));
   ZEST_ASSIGN(schema.user_quota, has_column(*lease, table_name(config_.table_prefix, "user_group_quota"), "qkey"));
+  ZEST_ASSIGN(schema.change_log, has_column(*lease, table_name(config_.table_prefix, "change_log"), "entry"));
   ZEST_ASSIGN(schema.wide_ids, has_wide_ids(*lease, table_name(config_.table_prefix, "node")));
   return schema;
 }
@@ -175,10 +176,12 @@ Result<std::shared_ptr<const Texts>> Database::texts() {
   return texts_ = std::move(texts);
 }
 
-Result<void> Database::look_for(bool tier, bool user_quota) {
+Result<void> Database::look_for(bool tier, bool user_quota, bool change_log) {
   {
     std::lock_guard lock(schema_mutex_);
-    if (!texts_ || ((texts_->schema.tier || !tier) && (texts_->schema.user_quota || !user_quota))) return {};
+    if (!texts_) return {};
+    const Schema& has = texts_->schema;
+    if ((has.tier || !tier) && (has.user_quota || !user_quota) && (has.change_log || !change_log)) return {};
   }
   ZEST_ASSIGN(const Schema schema, look());
   std::lock_guard lock(schema_mutex_);
@@ -199,6 +202,12 @@ Result<void> Database::add_tier() {
 
 Result<void> Database::add_user_quota() {
   auto done = define(user_quota_creation(dialect(), config_.table_prefix), false);
+  forget_schema();
+  return done;
+}
+
+Result<void> Database::add_change_log() {
+  auto done = define(change_log_creation(dialect(), config_.table_prefix), false);
   forget_schema();
   return done;
 }

@@ -33,9 +33,10 @@ class Database {
   void forget_schema();
 
   // Another client may have added what these features need.
-  Result<void> look_for(bool tier, bool user_quota);
+  Result<void> look_for(bool tier, bool user_quota, bool change_log);
   Result<void> add_tier();
   Result<void> add_user_quota();
+  Result<void> add_change_log();
 
  private:
   class Lease;

@@ -20,6 +20,8 @@ bool needs_no_check(const Key& key) {
   return key.kind == Kind::kAcl || key.kind == Kind::kSymlink || key.kind == Kind::kParents || is_acl_counter(key);
 }
 
+bool switches_log_on(std::string_view setting) { return setting.find("\"ChangeLog\": true") != setting.npos; }
+
 Result<Value> decode_flocks(const Rows& rows) {
   if (rows.empty()) return Value{};
   FlockMap locks;
@@ -118,8 +120,8 @@ Result<std::vector<Value>> SqlTxn::fetch(std::span<const Want> wants, std::vecto
   // With the settings, which clients read now and then, comes what they may find in the tables from now on.
   for (size_t i = 0; i < wants.size(); i++)
     if (const auto* text = std::get_if<std::string>(&values[i]); text && wants[i].key.kind == Kind::kSetting)
-      ZEST_TRY(
-          database_.look_for(text->find("\"Tiers\"") != text->npos, text->find("\"UserGroupQuota\"") != text->npos));
+      ZEST_TRY(database_.look_for(text->find("\"Tiers\"") != text->npos, text->find("\"UserGroupQuota\"") != text->npos,
+                                  switches_log_on(*text)));
   if (write_) {
     for (size_t i = 0; i < wants.size(); i++) read_.try_emplace(wants[i].key, values[i]);
     for (const auto& [key, value] : followed) read_.try_emplace(key, value);
@@ -135,13 +137,18 @@ bool SqlTxn::assume(std::span<const std::pair<Key, Value>> records) {
 Result<void> SqlTxn::fit_schema(std::span<const Change> changes) {
   ZEST_ASSIGN(texts_, database_.texts());
   if (!texts_->schema.volume) return fail(ENOENT, "the database has no tables of a volume");
-  bool tier = false, user_quota = false;
+  bool tier = false, user_quota = false, change_log = false;
   for (const auto& change : changes) {
     if (auto* attr = std::get_if<Attr>(&change.value)) tier |= attr->tier != 0;
     user_quota |= is_user_quota(change.key.kind) && change.op == Change::Op::kPut;
+    // With the settings, so that clients that run already find it as soon as they learn of them.
+    change_log |= change.op == Change::Op::kLog;
+    if (change.op == Change::Op::kPut && change.key.kind == Kind::kSetting)
+      change_log |= switches_log_on(std::get<std::string>(change.value));
   }
   if (tier && !texts_->schema.tier) ZEST_TRY(database_.add_tier());
   if (user_quota && !texts_->schema.user_quota) ZEST_TRY(database_.add_user_quota());
+  if (change_log && !texts_->schema.change_log) ZEST_TRY(database_.add_change_log());
   ZEST_ASSIGN(texts_, database_.texts());
   return {};
 }
@@ -322,6 +329,7 @@ Result<void> SqlTxn::plan_change(const Change& change, Plan& plan) {
     case Op::kNewSlice:
       plan.add(texts_of(Kind::kSliceRef).insert, {id(key.a), id(key.b), Param::integer(1)});
       return {};
+    case Op::kLog: plan.add(texts_->log, {Param::text(std::get<std::string>(change.value))}); return {};
     case Op::kAppend:
     case Op::kAppendIfPresent: {
       present_.erase(key);
