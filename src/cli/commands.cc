@@ -13,6 +13,7 @@ Runner setup_restore(CLI::App&);
 Runner setup_dump(CLI::App&);
 Runner setup_load(CLI::App&);
 Runner setup_tier(CLI::App&);
+Runner setup_changelog(CLI::App&);
 Runner setup_version(CLI::App&);
 Runner setup_status(CLI::App&);
 Runner setup_stats(CLI::App&);
@@ -63,6 +64,7 @@ static constexpr Command kCommands[] = {
     {"top", "INSPECTOR", "show the slowest operations and files of a mount, live", "[command options] MOUNTPOINT",
      setup_top},
     {"why", "INSPECTOR", "show how a file is stored and what reading it costs", "[command options] PATH", setup_why},
+    {"changelog", "INSPECTOR", "follow what changes in a volume", "[command options] META-URL", setup_changelog},
     {"debug", "INSPECTOR", "gather what a report about a mount needs, without secrets", "[command options] MOUNTPOINT",
      setup_debug},
     {"bench", "TOOL", "measure a directory", "[command options] PATH", setup_bench},

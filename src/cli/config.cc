@@ -166,14 +166,12 @@ Result<void> ConfigCommand::apply_change_log(Format& f) {
             go_duration(*age) + (change_log_max_age ? "" : " (default)"));
     f.change_log_max_age = *age;
   }
+  if (change_log_max_lines && *change_log_max_lines < 0)
+    return fail(EINVAL, fmt::format("invalid changelog-max-lines: {}", *change_log_max_lines));
   if (change_log_max_lines) {
     changed("changelog-max-lines", std::to_string(f.change_log_max_lines), std::to_string(*change_log_max_lines));
     f.change_log_max_lines = *change_log_max_lines;
   }
-  if (!change_log || !*change_log) return {};
-  constexpr char kGaps[] = "zestfs writes no entries of the change log: it would lack what its clients do";
-  if (!force) return fail(ENOTSUP, fmt::format("{} (--force: where only other clients write)", kGaps));
-  log_warning(kGaps);
   return {};
 }
 

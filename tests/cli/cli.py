@@ -88,10 +88,15 @@ def configuration():
     zest.zestfs("config", meta, "--enable-acl")
     setting = json.loads(zest.zestfs("config", meta).stdout)
     assert setting["EnableACL"] and setting["MinClientVersion"] == "1.2.0-A", setting
-    refused("config", meta, "--changelog", say="writes no entries of the change log")
-    assert "ChangeLog" not in json.loads(zest.zestfs("config", meta).stdout)
-    assert "lack what its clients do" in zest.zestfs("config", meta, "--changelog", "--force").stderr
-    zest.zestfs("config", meta, "--changelog=false")
+    refused("changelog", meta, say="keeps no change log")
+    text = zest.zestfs("config", meta, "--changelog").stdout
+    assert "changelog: false -> true" in text and "changelog-max-age: 0s -> 2h0m0s (default)" in text, text
+    refused("config", meta, "--changelog-max-lines", "-1", say="changelog-max-lines")
+    refused("config", meta, "--changelog-max-age", "-1h", say="changelog-max-age")
+    text = zest.zestfs("config", meta, "--changelog=false", "--changelog-max-lines", "5", "--changelog-max-age", "30m").stdout
+    assert "changelog-max-age: 2h0m0s -> 30m0s" in text and "changelog-max-lines: 0 -> 5" in text, text
+    setting = json.loads(zest.zestfs("config", meta).stdout)
+    assert "ChangeLog" not in setting and setting["ChangeLogMaxLines"] == 5 and setting["ChangeLogMaxAge"] == 1800, setting
     refused("config", meta, "--enable-acl=false", say="cannot disable acl")
     refused("config", meta, "--min-client-version", "1.0.0", say="cannot lower")
     refused("config", meta, "--bucket", "/proc/nowhere/", say=".")

@@ -54,21 +54,22 @@ SPEC = {
     "warmup": "--file,-f --threads,-p=50 --background,-b --evict --check",
     "rmr": "--skip-trash --threads,-p=50",
     "clone": "--preserve,-p --threads=4",
+    "changelog": "--from=0",
     "compact": "--threads,-p=10",
 }
 OURS = {
-    "stats": "--json", "profile": "--json", "warmup": "--json",
+    "changelog": "--json", "stats": "--json", "profile": "--json", "warmup": "--json",
     "gc": "--json --resume --state-dir", "fsck": "--json --resume --state-dir",
     "quota": "--json", "tier": "--json", "info": "--json", "summary": "--json", "bench": "--json", "objbench": "--json", "mdtest": "--json",
     "mount": "--max-fuse-io=1M",  # the reference's default of 128K halves the speed of large reads
     "top": "--interval=2 --count,-c=0 --rows,-n=10 --json", "why": "--read-size=64M --json", "completion": "", "man": "",
 }
 # Commands that print no table of results: their work shows in what they change, or what they print is JSON or a file anyway.
-NO_TABLES = """format config destroy restore dump load version status debug mount umount rmr clone compact completion man""".split()
+NO_TABLES = """format config destroy restore dump load version status debug mount umount rmr clone compact completion man changelog""".split()
 GROWING = {"mount", "mdtest"}  # clients have options of ours that other parts add and test
 GLOBAL = "--verbose,--debug,-v --quiet,-q --trace --log-id --no-agent --pyroscope --no-color --help,-h --version,-V"
 # Parts of their own, with their own places in the tracker.
-ELSEWHERE = {"gateway", "webdav", "sync", "changelog"}
+ELSEWHERE = {"gateway", "webdav", "sync"}
 
 
 def listed(text):
