@@ -214,7 +214,7 @@ struct FsckCommand {
   int run();
 
  private:
-  Result<void> check_path(meta::Meta& meta, Checkpoint& checkpoint);
+  Result<void> check_path(meta::Meta& meta, const meta::EntryAttr& top, Checkpoint& checkpoint);
   Result<void> check_tree(meta::Meta& meta, PathProgress& progress);
   Result<void> check_path_blocks(meta::Meta& meta, const meta::EntryAttr& top, PathProgress& progress);
   Result<void> check_all_blocks(meta::Meta& meta, Checkpoint& checkpoint);
@@ -269,15 +269,13 @@ Result<void> FsckCommand::check_path_blocks(meta::Meta& meta, const meta::EntryA
   return {};
 }
 
-Result<void> FsckCommand::check_path(meta::Meta& meta, Checkpoint& checkpoint) {
-  auto top = meta.resolve(context, path);
-  if (!top) return fail(std::move(top.error()));
+Result<void> FsckCommand::check_path(meta::Meta& meta, const meta::EntryAttr& top, Checkpoint& checkpoint) {
   PathProgress progress(checkpoint);
   checkpoint.begin([&](std::string_view line) { return progress.take(line, losses); });
   if (progress.inodes() > 0)
     log_info(fmt::format("going on behind {} inodes that were checked before", progress.inodes()));
-  if (top->attr.is_dir() || !top->has_attr) ZEST_TRY(check_tree(meta, progress));
-  return check_path_blocks(meta, *top, progress);
+  if (top.attr.is_dir() || !top.has_attr) ZEST_TRY(check_tree(meta, progress));
+  return check_path_blocks(meta, top, progress);
 }
 
 // A block that was not listed: it may have come meanwhile, or its slice may be gone with its file.
@@ -362,11 +360,13 @@ int FsckCommand::run() {
   auto opened = open_volume(args[0], {});
   if (!opened) return complain("", opened.error());
   auto& meta = **opened;
+  const auto top = path.empty() ? Result<meta::EntryAttr>{} : meta.resolve(context, path);
+  if (!top) return complain("check " + path, top.error());
   std::string scan = path.empty() ? meta.format().bucket : path;
   for (auto& [option, on] : {std::pair{"repair", repair}, {"recursive", recursive}, {"stat", sync_dir_stat}})
     if (on) scan += fmt::format(" {}", option);
   Checkpoint checkpoint(checkpointing, meta.format().uuid, "fsck", dump::escape(scan));
-  auto done = path.empty() ? check_all_blocks(meta, checkpoint) : check_path(meta, checkpoint);
+  auto done = path.empty() ? check_all_blocks(meta, checkpoint) : check_path(meta, *top, checkpoint);
   if (!done) {
     checkpoint.keep();
     return complain(path.empty() ? "fsck" : "check " + path, done.error());

@@ -243,6 +243,7 @@ def damaged():
     status = json.loads(zest.zestfs("status", volume.meta).stdout)["Stat"]
     assert (status["UsedInodes"], status["UsedSpace"]) == (5, 2 * 4096 + 3 * 8192), status
     refused("fsck", "--repair", volume.meta, say="provide the path")
+    assert "--resume" not in refused("fsck", volume.meta, "--path", "/nowhere", say="check /nowhere: No such file"), "there is nothing to resume"
     mount = volume.mount()
     assert sorted(os.listdir(mount.path("d"))) == ["f0", "f1", "f2", "sub"]
     mount.umount()
