@@ -74,7 +74,9 @@ Result<void> BinaryLoader::chunk(const Fields& f) {
 Result<void> BinaryLoader::record(Segment kind, const Fields& f) {
   Ino ino{f.number[1]};
   switch (kind) {
-    case Segment::kCounter: return batch_.put(Key::counter(f.bytes[1]), f.i64(2));
+    case Segment::kCounter:
+      if (f.bytes[1] == kLastChangelog) return {};
+      return batch_.put(Key::counter(f.bytes[1]), f.i64(2));
     case Segment::kNode: {
       ZEST_ASSIGN(auto attr, decode_attr(f.bytes[2]));
       return batch_.put(Key::inode(ino), attr);

@@ -105,14 +105,18 @@ Result<void> BinaryWriter::counters() {
   }));
   MessageWriter batch;
   uint64_t records = 0;
-  for (const char* name :
-       {c::kUsedSpace, c::kTotalInodes, c::kNextInode, c::kNextChunk, c::kNextSession, c::kNextTrash}) {
+  auto add = [&](const char* name, int64_t value) {
     MessageWriter message;
     message.bytes(1, name);
-    message.number(2, values[name]);
+    message.number(2, value);
     batch.message(kBatchField[static_cast<size_t>(Segment::kCounter)], message);
     records++;
-  }
+  };
+  for (const char* name :
+       {c::kUsedSpace, c::kTotalInodes, c::kNextInode, c::kNextChunk, c::kNextSession, c::kNextTrash})
+    add(name, values[name]);
+  ZEST_ASSIGN(const auto log, meta_.engine().log_range());
+  if (log.last > 0) add(kLastChangelog, log.last);
   return segment(Segment::kCounter, batch.str(), records);
 }
 

@@ -25,6 +25,10 @@ struct DumpOptions {
 Result<void> dump_json(meta::Meta& meta, const DumpOptions& options, Sink& out);
 Result<void> dump_binary(meta::Meta& meta, const DumpOptions& options, Sink& out);
 
+// The counter that tells the version of the change log's last line. The log itself stays behind: that of the loaded
+// volume begins anew.
+inline constexpr char kLastChangelog[] = "lastChangelog";
+
 struct LoadOptions {
   const std::atomic<bool>* cancelled = nullptr;
   std::atomic<uint64_t>* progress = nullptr;

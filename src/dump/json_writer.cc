@@ -180,6 +180,8 @@ Result<void> JsonWriter::write_head() {
                                 {"nextSession", c::kNextSession},
                                 {"nextTrash", c::kNextTrash}})
     numbers[name] = counters[counter];
+  ZEST_ASSIGN(const auto log, engine.log_range());
+  if (log.last > 0) numbers[kLastChangelog] = log.last;
   ZEST_TRY(put(member("Counters", numbers)));
   std::map<uint64_t, std::vector<uint64_t>> sustained;
   ZEST_TRY(engine.scan(Table::kSustainedTable, 0, [&](const Key& key, const meta::Value&) {

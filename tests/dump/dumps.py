@@ -103,6 +103,35 @@ def the_reference_loads_ours():
         same(back, os.path.join(folder, "dump.json"))
 
 
+def the_change_log_is_left_behind():
+    """A dump tells how far it went; dumps of the reference's KV engines, which hold it, load all the same."""
+    folder = zest.temp_dir("log")
+    badger, ours = f"badger://{folder}/badger", f"sqlite3://{folder}/ours.db"
+    store = ["--storage", "file", "--bucket", f"{folder}/data/"]
+    zest.run(JUICEFS, "format", badger, "vol", *store)
+    zest.run(JUICEFS, "config", badger, "--changelog", "--yes")
+    zest.run(JUICEFS, "mdtest", badger, "tree", "--depth", "1", "--dirs", "2", "--files", "3")
+    for kind in ("json", "bin"):
+        dump = f"{folder}/badger.{kind}"
+        zest.run(JUICEFS, "dump", badger, dump, *(["--binary"] if kind == "bin" else []))
+        assert b"|CREATE(1,tree," in open(dump, "rb").read()
+        url = f"sqlite3://{folder}/{kind}.db"
+        zest.zestfs("load", url, dump, *(["--binary"] if kind == "bin" else []))
+        zest.zestfs("dump", url, f"{folder}/again.json")
+        again = json.load(open(f"{folder}/again.json"))
+        assert "tree" in again["FSTree"]["entries"] and "lastChangelog" not in again["Counters"], again
+    zest.zestfs("format", ours, "ours", *store)
+    zest.zestfs("config", ours, "--changelog")
+    zest.zestfs("mdtest", ours, "tree", "--depth", "1", "--dirs", "2", "--files", "3")
+    lines = int(zest.run("sqlite3", "-readonly", f"{folder}/ours.db", "select max(id) from jfs_change_log").stdout)
+    zest.zestfs("dump", ours, f"{folder}/ours.json")
+    assert json.load(open(f"{folder}/ours.json"))["Counters"]["lastChangelog"] == lines > 10
+    zest.zestfs("dump", ours, f"{folder}/ours.bin", "--binary")
+    zest.run(JUICEFS, "load", f"sqlite3://{folder}/theirs.db", "--binary", f"{folder}/ours.bin")
+    counter = zest.run("sqlite3", "-readonly", f"{folder}/theirs.db", "select value from jfs_counter where name='lastChangelog'").stdout
+    assert int(counter) == lines, counter
+
+
 def wrong_input_is_refused():
     folder = unpack("sqlite-plain")
     text = open(os.path.join(folder, "dump.json")).read()
@@ -127,4 +156,4 @@ def wrong_input_is_refused():
 
 
 zest.main([golden_json_is_the_references, golden_round_trips, the_references_binary_dump_loads, the_reference_loads_ours,
-           wrong_input_is_refused])
+           the_change_log_is_left_behind, wrong_input_is_refused])
