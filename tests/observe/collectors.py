@@ -104,6 +104,27 @@ LOG_UPDATES = False
         return out
 
 
+class Consul(servers.Server):
+    """A real agent, which is its own server."""
+
+    def __init__(self):
+        super().__init__("consul")
+        self.address = f"{servers.HOST}:{self.port}"
+        self.launch(zest.tool("consul"), "agent", "-dev", f"-bind={servers.HOST}", f"-client={servers.HOST}", f"-http-port={self.port}",
+                    f"-serf-lan-port={zest.free_port()}", f"-server-port={zest.free_port()}", "-serf-wan-port=-1", "-dns-port=-1",
+                    "-grpc-port=-1", "-grpc-tls-port=-1", "-disable-host-node-id")
+        zest.wait_until(lambda: answers(f"http://{self.address}/v1/status/leader"), "consul is ready")
+        zest.wait_until(lambda: self.get("/v1/status/leader"), "consul leads itself")
+
+    def get(self, path):
+        return get(f"http://{self.address}{path}")
+
+    def juicefs(self, passing=False):
+        """{id: the service as the catalogue has it}, of all, or of those whose health check passes."""
+        found = self.get("/v1/health/service/juicefs" + ("?passing=true" if passing else ""))
+        return {entry["Service"]["ID"]: entry["Service"] for entry in found}
+
+
 class ConsulAgent:
     """The part of a Consul agent's HTTP API that registers services (consul.io, API, "Agent - Service"): takes only what it takes,
     and then makes the health check that was asked for."""
