@@ -11,7 +11,7 @@
 namespace zest::data {
 namespace {
 
-constexpr size_t kMaxBatch = 256;              // slices in one transaction, unless a group is larger
+constexpr size_t kMaxBatch = 256;              // records in one transaction, unless a group has more
 constexpr int64_t kFlushInterruptMs = 10'000;  // signals are common; a flush is given up only when it hangs
 
 // Before try `attempt`: quick at first, then as patient as the reference (385 s in all by default).
@@ -152,16 +152,17 @@ void FileWriter::drop_from(Lock& lock, size_t from, const Error& error, bool rem
 
 // Number of leading slices that can commit now: whole groups, all uploaded.
 size_t FileWriter::ready_prefix() const {
-  size_t ready = 0;
+  size_t ready = 0, records = 0;
   while (ready < slices_.size()) {
     size_t end = ready;
     uint64_t reach = slices_[ready]->last;
     while (end < slices_.size() && slices_[end]->first <= reach) {
       if (!slices_[end]->uploaded()) return ready;
       reach = std::max(reach, slices_[end]->last);
+      records += slices_[end]->extents.size();
       end++;
     }
-    if (ready > 0 && (end > kMaxBatch || one_by_one_)) return ready;
+    if (ready > 0 && (records > kMaxBatch || one_by_one_)) return ready;
     ready = end;
   }
   return ready;

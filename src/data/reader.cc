@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/spent.h"
 #include "base/wait_notice.h"
+#include "data/group.h"
 
 namespace zest::data {
 namespace {
@@ -27,32 +28,6 @@ uint64_t window_limit(const DataOptions& options, uint64_t block_size) {
 bool is_cancelled(const std::atomic<bool>* cancelled) {
   return cancelled && cancelled->load(std::memory_order_relaxed);
 }
-
-// Counts tasks that run elsewhere but write into the caller's buffer.
-class Group {
- public:
-  void add() {
-    std::lock_guard lock(mutex_);
-    running_++;
-  }
-  void done(Result<void> result) {
-    std::lock_guard lock(mutex_);
-    if (!result && outcome_) outcome_ = std::move(result);
-    if (--running_ == 0) ended_.notify_all();
-  }
-  Result<void> wait() {
-    Waiting waiting(Part::kObject);
-    std::unique_lock lock(mutex_);
-    ended_.wait(lock, [&] { return running_ == 0; });
-    return outcome_;
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable ended_;
-  int running_ = 0;
-  Result<void> outcome_;
-};
 
 // Where, in the chunk, the block that holds byte `off` of the piece's slice ends, or the piece does.
 uint64_t block_end(const Slice& piece, uint32_t off, uint32_t block_size) {

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "data/cache/disk_cache.h"
 #include "data/cache/memory_cache.h"
+#include "data/gather.h"
 
 namespace zest::data {
 namespace {
@@ -228,24 +229,6 @@ Result<void> VolumeData::delete_slice(SliceId id, uint32_t size) {
   return blocks_->remove_objects(blocks);
 }
 
-Result<void> VolumeData::gather(const std::vector<Slice>& pieces, uint32_t from, std::span<char> into) {
-  std::memset(into.data(), 0, into.size());
-  const uint32_t block = format_.block_size();
-  uint64_t start = 0;  // of the piece in the new slice
-  for (const Slice& piece : pieces) {
-    uint64_t low = std::max<uint64_t>(start, from), high = std::min<uint64_t>(start + piece.len, from + into.size());
-    for (uint64_t at = low; at < high && raw(piece.id) > 0;) {
-      auto off = static_cast<uint32_t>(piece.off + (at - start));
-      auto n = static_cast<size_t>(std::min<uint64_t>(high - at, block - off % block));
-      BlockId id{piece.id, off / block, block_bytes(piece.size, off / block, block)};
-      ZEST_TRY(blocks_->read(id, off % block, into.subspan(at - from, n), false, nullptr));
-      at += n;
-    }
-    start += piece.len;
-  }
-  return {};
-}
-
 object::Placement VolumeData::placement_of_tier(uint8_t tier) const {
   auto found = format_.tiers.find(tier);
   if (tier == 0 || found == format_.tiers.end()) return {};
@@ -261,6 +244,7 @@ object::Placement VolumeData::placement(Ino ino) {
 Result<void> VolumeData::compact(const CompactionPlan& plan, SliceId id, uint8_t tier) {
   const uint32_t block = format_.block_size();
   const object::Placement placement = placement_of_tier(tier);
+  Gather source(*blocks_, plan.pieces);
   Result<void> outcome;
   uint32_t written = 0;
   for (uint32_t i = 0; outcome && i < block_count(plan.size, block); i++) {
@@ -273,7 +257,7 @@ Result<void> VolumeData::compact(const CompactionPlan& plan, SliceId id, uint8_t
     memory->set_size(one.bytes);
     written = i + 1;
     for (int attempt = 0;; attempt++) {
-      outcome = gather(plan.pieces, i * block, std::span(memory->data(), one.bytes));
+      outcome = source.read(i * block, std::span(memory->data(), one.bytes));
       if (outcome) outcome = blocks_->upload(one, memory, placement);
       if (outcome || attempt >= std::min(options_.io_retries, 3) || closed_) break;
       clock_.sleep_ms(attempt * attempt * 1000 + 10);

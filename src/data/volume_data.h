@@ -54,8 +54,6 @@ class VolumeData : public Data {
   void tick();
   void warm_up(const std::vector<BlockId>& blocks);
   void look_up(const BlockId& id, CacheState& state);
-  // Fills a block of the compacted slice from the pieces, which start at offset 0 of it.
-  Result<void> gather(const std::vector<Slice>& pieces, uint32_t from, std::span<char> into);
 
   meta::Meta& meta_;
   std::unique_ptr<object::Storage> storage_;

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "meta/state.h"
+#include "volume/compaction.h"
 
 namespace zest::meta {
 
@@ -95,7 +96,7 @@ Result<bool> commit(State& state, const Replacement& r) {
 Compactor::Compactor() = default;
 Compactor::~Compactor() { stop(); }
 
-Result<bool> Compactor::run(State& state, Ino ino, ChunkIndex chunk, size_t at_least) {
+Result<bool> Compactor::run(State& state, Ino ino, ChunkIndex chunk, size_t at_least, bool thrifty) {
   std::string records;
   std::optional<Attr> attr;
   ZEST_TRY(state.read([&](Txn& txn) -> Result<void> {
@@ -107,7 +108,7 @@ Result<bool> Compactor::run(State& state, Ino ino, ChunkIndex chunk, size_t at_l
   // Without an inode the file is being deleted.
   if (!attr || records.size() / kSliceRecord < at_least || !state.data) return false;
   ZEST_ASSIGN(auto slices, decode_slices(records));
-  auto plan = plan_compaction(slices);
+  auto plan = thrifty ? plan_thrifty_compaction(slices) : plan_compaction(slices);
   if (plan.size == 0) return false;
   ZEST_ASSIGN(uint64_t id, state.slices.next());
   Replacement r{
@@ -145,7 +146,7 @@ void Compactor::background(State& state, Ino ino, ChunkIndex chunk) {
       go = !stopped_;
     }
     if (go) {
-      auto done = run(state, ino, chunk, 2);
+      auto done = run(state, ino, chunk, 2, true);
       if (!done) log_warning(fmt::format("compact chunk {} of inode {}: {}", chunk, raw(ino), done.error().message()));
     }
     release(ino, chunk);
@@ -161,7 +162,7 @@ Result<bool> Compactor::compact(State& state, Ino ino, ChunkIndex chunk, size_t 
     if (stopped_) return false;
     busy_.insert({ino, chunk});
   }
-  auto done = run(state, ino, chunk, at_least);
+  auto done = run(state, ino, chunk, at_least, false);
   release(ino, chunk);
   return done;
 }

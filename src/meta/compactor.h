@@ -28,7 +28,7 @@ class Compactor {
   void stop();   // drops what is queued, waits for what runs, refuses what comes later
 
  private:
-  Result<bool> run(State& state, Ino ino, ChunkIndex chunk, size_t at_least);
+  Result<bool> run(State& state, Ino ino, ChunkIndex chunk, size_t at_least, bool thrifty);
   void release(Ino ino, ChunkIndex chunk);
 
   std::mutex mutex_;

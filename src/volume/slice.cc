@@ -5,13 +5,16 @@
 #include <map>
 
 #include "base/bytes.h"
+#include "volume/compaction.h"
 
 namespace zest {
 
 namespace {
 
-constexpr size_t kCompactLimit = 1000;      // records that one compaction takes at most
+constexpr size_t kCompactLimit = 5000;      // records that one compaction takes: what replaces them fits 64 KiB
 constexpr uint32_t kSkipLength = 1u << 20;  // a leading record at least this long may be left alone
+constexpr size_t kLongList = 350;           // records for which a thrifty compaction rewrites whatever it takes
+constexpr uint64_t kThrift = 64;            // bytes rewritten for each new one, with fewer records
 
 Slice hole(uint64_t pos, uint64_t len) {
   return Slice{static_cast<uint32_t>(pos), SliceId{0}, 0, 0, static_cast<uint32_t>(len)};
@@ -157,34 +160,65 @@ std::vector<ChunkSlice> zero_slices(uint64_t from, uint64_t to) {
   return out;
 }
 
-CompactionPlan plan_compaction(const std::vector<Slice>& records) {
+namespace {
+
+enum class Compaction { kWhole, kThrifty };
+
+// May the first of these records stay as it is? `view` is what they show.
+bool may_stay(const Slice* first, const Slice* last, const std::vector<Slice>& view, Compaction kind) {
+  const Slice& record = *first;
+  const uint64_t size = view_size(view);
+  if (record.len == 0 || size == 0) return false;
+  if (kind == Compaction::kWhole && (record.len < kSkipLength || uint64_t{record.len} * 5 < size)) return false;
+  if (record.len < kSkipLength && record.len < 2 * view_size(trimmed_view(first + 1, last))) return false;
+  const Slice& head = view.front();
+  if (head.pos != record.pos || head.id != record.id || head.off != record.off || head.len != record.len) return false;
+  return std::find(first + 1, last, record) == last;
+}
+
+bool too_dear(const Slice* first, const Slice* last, uint64_t size) {
+  uint64_t sum = 0, longest = 0;
+  for (const Slice* s = first; s != last; ++s) {
+    sum += s->len;
+    longest = std::max<uint64_t>(longest, s->len);
+  }
+  return static_cast<size_t>(last - first) < kLongList && size > kThrift * (sum - longest);
+}
+
+CompactionPlan make_plan(const std::vector<Slice>& records, Compaction kind) {
   CompactionPlan plan;
   plan.records = std::min(records.size(), kCompactLimit);
   const Slice* const all = records.data();
   const Slice* const last = all + plan.records;
   const Slice* first = all;
   std::vector<Slice> view = trimmed_view(first, last);
-  while (first != last) {
-    const Slice& record = *first;
-    uint64_t size = view_size(view);
-    if (record.len < kSkipLength || size == 0 || uint64_t{record.len} * 5 < size) break;
-    const Slice& head = view.front();
-    if (head.pos != record.pos || head.id != record.id || head.off != record.off || head.len != record.len) break;
-    if (std::find(first + 1, last, record) != last) break;
-    ++first;
+  while (first != last && may_stay(first, last, view, kind)) view = trimmed_view(++first, last);
+  // What is left alone must not lie under the new slice: it would be hidden by what was only a hole of the view.
+  auto lies_under = [&](const Slice& s) {
+    return s.len > 0 && s.pos < view.front().pos + view_size(view) && view.front().pos < uint64_t{s.pos} + s.len;
+  };
+  while (first != last && !view.empty()) {
+    const Slice* under = std::find_if(all, first, lies_under);
+    if (under == first) break;
+    first = under;
     view = trimmed_view(first, last);
   }
   plan.skipped = static_cast<size_t>(first - all);
-  uint64_t size = view_size(view);
+  const uint64_t size = view_size(view);
   if (last - first < 2 || size == 0) return plan;
   plan.pos = view.front().pos;
-  // What is left alone must not lie under the new slice: it would be hidden by what was only a hole of the view.
-  for (const Slice* s = all; s != first; ++s)
-    if (s->len > 0 && s->pos < plan.pos + size && plan.pos < uint64_t{s->pos} + s->len) return plan;
+  if (kind == Compaction::kThrifty && too_dear(first, last, size)) return plan;
   plan.size = static_cast<uint32_t>(size);
   plan.pieces = std::move(view);
   join_holes(plan.pieces);
   return plan;
+}
+
+}  // namespace
+
+CompactionPlan plan_compaction(const std::vector<Slice>& records) { return make_plan(records, Compaction::kWhole); }
+CompactionPlan plan_thrifty_compaction(const std::vector<Slice>& records) {
+  return make_plan(records, Compaction::kThrifty);
 }
 
 std::string encode_slice_keys(const std::vector<SliceRefKey>& keys) {

@@ -36,7 +36,7 @@ struct ChunkSlice {
 };
 std::vector<ChunkSlice> zero_slices(uint64_t from, uint64_t to);
 
-// What compaction does with a chunk's first (at most 1000) records (section 5.4).
+// What compaction does with a chunk's first (at most 5000) records (section 5.4).
 struct CompactionPlan {
   size_t records = 0;          // how many of the list take part, the skipped ones included
   size_t skipped = 0;          // leading records left as they are

@@ -1,10 +1,12 @@
 #include "volume/slice.h"
+#include "volume/compaction.h"
 
 #include <gtest/gtest.h>
 
 #include <random>
 
 #include "base/bytes.h"
+#include "volume/compaction.h"
 
 namespace zest {
 namespace {
@@ -160,12 +162,72 @@ TEST(Compaction, NothingToGain) {
   EXPECT_EQ(plan_compaction({whole(0, 1, 2 << 20), whole(2 << 20, 2, 100)}).size, 0u);
 }
 
-TEST(Compaction, TakesAtMostAThousandRecords) {
+// The list of those that it replaces has to fit 64 KiB.
+TEST(Compaction, TakesAtMostFiveThousandRecords) {
   std::vector<Slice> records;
-  for (uint32_t i = 0; i < 1500; i++) records.push_back(whole(10 * i, i + 1, 10));
+  for (uint32_t i = 0; i < 5500; i++) records.push_back(whole(10 * i, i + 1, 10));
   auto plan = plan_compaction(records);
-  EXPECT_EQ(plan.records, 1000u);
-  EXPECT_EQ(plan.size, 10000u);
+  EXPECT_EQ(plan.records, 5000u);
+  EXPECT_EQ(plan.size, 50000u);
+}
+
+// A long slice with short ones on both sides of it: what becomes of those would hide it.
+TEST(Compaction, TakesALongSliceAlongThatWouldBeHidden) {
+  std::vector<Slice> records{whole(8 << 20, 1, 8 << 20)};
+  for (uint32_t i = 0; i < 100; i++) records.push_back(whole(i % 2 ? 1000 * i : (18 << 20) + 1000 * i, 2 + i, 1000));
+  auto plan = plan_compaction(records);
+  EXPECT_EQ(plan.skipped, 0u);
+  EXPECT_EQ(plan.pos, 1000u);
+  EXPECT_EQ(plan.size, (18u << 20) + 99'000 - 1000);
+}
+
+// A log: each hundred of lines is folded into what is not much longer than they are.
+TEST(Compaction, OfALogRewritesLittle) {
+  std::vector<Slice> records;
+  uint64_t rewritten = 0;
+  size_t most = 0;
+  constexpr uint32_t kLine = 100, kLines = 20'000;
+  for (uint32_t i = 0; i < kLines; i++) {
+    records.push_back(whole(kLine * i, i + 1, kLine));
+    if (records.size() % 100 != 99) continue;
+    auto plan = plan_thrifty_compaction(records);
+    ASSERT_GT(plan.size, 0u);
+    rewritten += plan.size;
+    records.resize(plan.skipped);
+    records.push_back(whole(plan.pos, 1'000'000 + i, plan.size));
+    most = std::max(most, records.size());
+    ASSERT_EQ(plan_thrifty_compaction(records).size, 0u) << "it was just done";
+  }
+  EXPECT_LE(most, 10u);
+  EXPECT_LE(rewritten, 12u * kLine * kLines);
+}
+
+// A file that was written slowly from its start to its end: the slices are long enough to be read.
+TEST(Compaction, LeavesLongSlicesOfAnySizesAlone) {
+  std::vector<Slice> records{whole(0, 1, 2 << 20)};
+  for (uint32_t i = 0; i < 5; i++) records.push_back(whole((2 + 12 * i) << 20, 2 + i, 12 << 20));
+  EXPECT_EQ(plan_compaction(records).size, 62u << 20);
+  EXPECT_EQ(plan_thrifty_compaction(records).size, 0u);
+  for (uint32_t i = 0; i < 8; i++) records.push_back(whole((62 << 20) + 100 * i, 10 + i, 100));
+  EXPECT_EQ(plan_thrifty_compaction(records).skipped, 6u);
+  EXPECT_EQ(plan_thrifty_compaction(records).size, 800u);
+}
+
+// Pages of a large file: not all of it again for a few of them.
+TEST(Compaction, RewritesMuchForLittleOnlyWhenTheListIsLong) {
+  std::vector<Slice> records{whole(0, 1, 64 << 20)};
+  auto add = [&](uint32_t count, uint32_t size) {
+    for (uint32_t i = 0; i < count; i++)
+      records.push_back(whole((records.size() * 7919 % 1000) << 16, records.size() + 1, size));
+  };
+  add(99, 4096);
+  EXPECT_EQ(plan_thrifty_compaction(records).size, 0u);
+  EXPECT_EQ(plan_compaction(records).size, 64u << 20);
+  add(250, 4096);
+  EXPECT_EQ(plan_thrifty_compaction(records).size, 64u << 20);
+  records.resize(1);
+  add(20, 65536);
+  EXPECT_EQ(plan_thrifty_compaction(records).size, 64u << 20);
 }
 
 TEST(Compaction, ShowsTheSameBytesAfterwards) {
@@ -176,7 +238,7 @@ TEST(Compaction, ShowsTheSameBytesAfterwards) {
       uint32_t pos = random() % 40 * (1 << 18), len = (1 + random() % 12) * (1 << 18);
       records.push_back(random() % 4 == 0 ? zero(pos, len) : whole(pos, i + 1, len));
     }
-    auto plan = plan_compaction(records);
+    auto plan = round % 2 ? plan_thrifty_compaction(records) : plan_compaction(records);
     if (plan.size == 0) continue;
     std::vector<Slice> after(records.begin(), records.begin() + static_cast<long>(plan.skipped));
     after.insert(after.end(), plan.pieces.begin(), plan.pieces.end());  // stands for the new slice

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "meta/ops/view_chunk.h"
+#include "volume/compaction.h"
 
 namespace zest::meta {
 
@@ -16,7 +17,7 @@ Result<std::shared_ptr<const ChunkView>> view_chunk(State& state, Ino ino, Chunk
   view->pieces = resolve_slices(*slices);
   view->records = slices->size();
   const bool many = view->records >= kReadCompactsAt || view->pieces.size() >= kReadCompactsAt;
-  if (many && !state.options.read_only && plan_compaction(*slices).size > 0)
+  if (many && !state.options.read_only && plan_thrifty_compaction(*slices).size > 0)
     state.compactor.background(state, ino, chunk);
   return view;
 }

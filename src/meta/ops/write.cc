@@ -10,7 +10,9 @@ namespace zest::meta {
 
 namespace {
 
-constexpr size_t kCompactEvery = 100, kCompactOver = 350, kCompactNow = 2500;  // records of a chunk
+// Records of a chunk. From kCompactNow on the writer waits for compaction: a list of over 2,730 does not fit MariaDB's
+// column, and a commit brings up to a thousand at once.
+constexpr size_t kCompactEvery = 100, kCompactOver = 350, kCompactNow = 1000;
 
 // Is the record of this slice among those of the chunk?
 Result<bool> has_record(Txn& txn, Ino ino, const Meta::ChunkWrite& write) {
