@@ -61,21 +61,6 @@ bool Staging::due(const Item& item, bool hurry) const {
   return hurry || (clock_.now().sec - item.staged_at) * 1000 >= options_.upload_delay_ms;
 }
 
-void Staging::resume() {
-  auto found = cache_.staged();
-  if (found.empty()) return;
-  log_info(fmt::format("{} staged blocks wait for their upload", found.size()));
-  {
-    std::lock_guard lock(mutex_);
-    for (const auto& block : found) {
-      if (!items_.try_emplace(block.id, Item{block.staged_at}).second) continue;
-      stats_.staged_blocks++;
-      stats_.staged_bytes += block.id.bytes;
-    }
-  }
-  scan();
-}
-
 Result<void> Staging::stage(const BlockId& id, const BufferPtr& data) {
   if (!options_.writeback) return fail(ENOTSUP);
   if (options_.writeback_threshold > 0 && data->size() >= options_.writeback_threshold) return fail(ENOTSUP);
@@ -176,9 +161,16 @@ size_t Staging::waiting() const {
 
 void Staging::scan() {
   bool hurry = cache_.wants_room();
+  auto found = cache_.staged();
+  if (!found.empty()) log_info(fmt::format("{} staged blocks wait for their upload", found.size()));
   std::vector<std::pair<int64_t, BlockId>> ready;
   {
     std::lock_guard lock(mutex_);
+    for (const auto& block : found) {
+      if (!items_.try_emplace(block.id, Item{block.staged_at}).second) continue;
+      stats_.staged_blocks++;
+      stats_.staged_bytes += block.id.bytes;
+    }
     for (const auto& [id, item] : items_)
       if (due(item, hurry)) ready.emplace_back(item.staged_at, id);
   }

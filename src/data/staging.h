@@ -21,7 +21,7 @@ class Staging {
   Staging(BlockStore& blocks, BlockCache& cache, const DataOptions& options, const Clock& clock, DataStats& stats);
   ~Staging();
 
-  void resume();  // queues the blocks found at start
+  void scan();  // queues the blocks that are due, and what an earlier client left
   // On disk when it succeeds. Otherwise the caller uploads the block itself.
   Result<void> stage(const BlockId& id, const BufferPtr& data);
   // The slice was deleted: the staged block goes, and its object, should it be on its way.
@@ -40,7 +40,6 @@ class Staging {
   void submit(const BlockId& id);
   void upload(const BlockId& id);
   Result<void> upload_staged(const BlockId& id);
-  void scan();
 
   BlockStore& blocks_;
   BlockCache& cache_;

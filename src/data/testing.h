@@ -1,8 +1,10 @@
 // A volume in memory for the tests of data/: engine, store with faults, and the content layer on top.
 #pragma once
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mount.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -44,6 +46,24 @@ struct SmallDisk {
     ASSERT_EQ(::mount("zest-test", dir.c_str(), "tmpfs", MS_REMOUNT | (on ? MS_RDONLY : 0), ""), 0);
   }
   const std::string dir;
+  bool mounted = false;
+};
+
+// A file system on `dir` that does not answer, until it is gone.
+struct HangingDisk {
+  explicit HangingDisk(std::string dir) : dir(std::move(dir)), kernel(::open("/dev/fuse", O_RDWR | O_CLOEXEC)) {
+    auto options = "fd=" + std::to_string(kernel) + ",rootmode=40000,user_id=0,group_id=0";
+    mounted = ::mount("zest-test", this->dir.c_str(), "fuse.zest-test", 0, options.c_str()) == 0;
+  }
+  ~HangingDisk() { answer(); }
+  void answer() {
+    if (!mounted) return;
+    ::umount2(dir.c_str(), MNT_DETACH);
+    ::close(kernel);
+    mounted = false;
+  }
+  const std::string dir;
+  const int kernel;
   bool mounted = false;
 };
 

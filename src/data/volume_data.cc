@@ -45,7 +45,7 @@ VolumeData::VolumeData(meta::Meta& meta, std::unique_ptr<object::Storage> storag
   blocks_ = std::make_unique<BlockStore>(*storage_, format_, options_, pool_, cache_.get(), stats_);
   if (cache_ && !options_.read_only) {
     staging_ = std::make_unique<Staging>(*blocks_, *cache_, options_, clock_, stats_);
-    staging_->resume();
+    staging_->scan();
   }
   writer_ = std::make_unique<Writer>(
       meta_, *blocks_, options_.writeback ? staging_.get() : nullptr, clock_, options_,

@@ -45,7 +45,7 @@ class BlockCache {
   virtual Result<void> read_staged(const BlockId&, const BufferPtr&) { return fail(ENOENT); }
   // The upload is done (it stays as a cached block) or the slice was deleted (drop: it goes altogether).
   virtual void unstage(const BlockId&, bool) {}
-  // Every staged block found at start.
+  // The blocks that an earlier client staged, as far as they were found since the last call.
   virtual std::vector<StagedBlock> staged() { return {}; }
   // So little room that staged blocks ought to leave early.
   virtual bool wants_room() const { return false; }

@@ -20,6 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::eventually;
 using testing::Folder;
+using testing::HangingDisk;
 using testing::pattern;
 using testing::SmallDisk;
 
@@ -388,6 +389,42 @@ TEST(Apart, ATaskIsGoneWhenItsCallerGoesOn) {
     ASSERT_EQ(apart.run<int>(std::chrono::seconds(60), [held] { return *held; }), i);
     ASSERT_EQ(held.use_count(), 1) << "a block would give its memory back to a budget that is gone";
   }
+}
+
+// Its folders hang while the cache is opened: nobody is held up, and what is there is found when it answers again.
+TEST(DiskCache, ADiskThatHangsAtStartIsLookedThroughLater) {
+  Folder dir;
+  Disk disk({dir.path});
+  disk.options.writeback = true;
+  disk.options.cache.disk_timeout_ms = 200;
+  disk.open();
+  ASSERT_TRUE(disk.cache->stage({SliceId{1}, 0, 3000}, disk.buffer(pattern(3000, 1))));
+  disk.cache->put({SliceId{2}, 0, 3000}, disk.buffer(pattern(3000, 2)), true);
+  ASSERT_TRUE(disk.written(dir.path + "/" + disk.format.uuid + "/raw/chunks/0/0/2_0_3000"));
+  disk.cache->stop();
+  for (const char* kind : {"raw", "rawstaging"}) {
+    disk.cache = nullptr;
+    HangingDisk hangs(dir.path + "/" + disk.format.uuid + "/" + kind + "/chunks");
+    ASSERT_TRUE(hangs.mounted);
+    disk.open();
+    EXPECT_TRUE(eventually([&] { return !disk.cache->contains({SliceId{2}, 0, 3000}); })) << "out of use: " << kind;
+    size_t staged = disk.cache->staged().size();
+    EXPECT_EQ(staged, kind == std::string("raw") ? 1u : 0u);
+    hangs.answer();
+    EXPECT_TRUE(eventually([&] {
+      staged += disk.cache->staged().size();
+      return staged == 1 && disk.cache->usage().first == 1;
+    })) << "back in use and looked through: "
+        << kind;
+    EXPECT_EQ(disk.read({SliceId{2}, 0, 3000}), pattern(3000, 2));
+    EXPECT_TRUE(disk.cache->is_staged({SliceId{1}, 0, 3000}));
+    EXPECT_EQ(disk.read({SliceId{1}, 0, 3000}), pattern(3000, 1));
+    disk.cache->stop();
+  }
+  HangingDisk hangs(dir.path);
+  disk.cache = nullptr;
+  disk.open();
+  EXPECT_EQ(disk.cache, nullptr) << "there is no other directory";
 }
 
 TEST(DiskCache, ADirectoryThatIsRemovedIsMadeAnew) {

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 
 #include "base/log.h"
 #include "base/threads.h"
@@ -20,7 +21,7 @@
 namespace zest::data {
 namespace {
 
-constexpr int64_t kTickMs = 1000;
+constexpr int64_t kTickMs = 1000, kRescanMs = 5000;
 
 // Directories with * ? [ expanded, sorted.
 std::vector<std::string> expand_dirs(const std::vector<std::string>& dirs) {
@@ -65,11 +66,7 @@ class DiskCache : public BlockCache {
     }
     if (stores_.empty()) return false;
     ring_ = std::make_unique<HashRing>(ids);
-    for (size_t i = 0; i < stores_.size(); i++)
-      for (const auto& block : stores_[i]->find_staged()) {
-        found_.push_back(block);
-        remember_staged(block.id, i);
-      }
+    find_staged();
     upkeep_ = std::thread([this] { run(); });
     return true;
   }
@@ -124,7 +121,10 @@ class DiskCache : public BlockCache {
     staged_in_.erase(id);
     staged_count_ = staged_in_.size();
   }
-  std::vector<StagedBlock> staged() override { return found_; }
+  std::vector<StagedBlock> staged() override {
+    std::lock_guard lock(mutex_);
+    return std::exchange(found_, {});
+  }
   bool wants_room() const override {
     return staged_count_ > 0 && std::any_of(stores_.begin(), stores_.end(), [](auto& s) { return s->crowded(); });
   }
@@ -157,6 +157,15 @@ class DiskCache : public BlockCache {
     return index;
   }
   DiskStore& home(const BlockId& id) { return *stores_[home_index(id)]; }
+  // A directory that hung is looked at again when it is back in use.
+  void find_staged() {
+    for (size_t i = 0; i < stores_.size(); i++)
+      for (const auto& block : stores_[i]->find_staged(stopping_)) {
+        remember_staged(block.id, i);
+        std::lock_guard lock(mutex_);
+        found_.push_back(block);
+      }
+  }
   void remember_staged(const BlockId& id, size_t index) {
     std::lock_guard lock(mutex_);
     staged_in_[id] = stores_[index].get();
@@ -176,10 +185,12 @@ class DiskCache : public BlockCache {
     do {
       auto now = clock_.monotonic_ms();
       if (next_scan <= now) {
-        for (auto& store : stores_) store->scan(stopping_);
-        next_scan = interval == 0 ? INT64_MAX : now + interval;
+        bool all = true;
+        for (auto& store : stores_) all = store->scan(stopping_) && all;
+        next_scan = !all ? now + kRescanMs : interval == 0 ? INT64_MAX : now + interval;
       }
       for (auto& store : stores_) store->tick();
+      find_staged();
     } while (stopper_.sleep(kTickMs));
   }
 
@@ -188,8 +199,8 @@ class DiskCache : public BlockCache {
   const Clock& clock_;
   std::vector<std::unique_ptr<DiskStore>> stores_;
   std::unique_ptr<HashRing> ring_;
-  std::vector<StagedBlock> found_;
   std::mutex mutex_;
+  std::vector<StagedBlock> found_;
   std::unordered_map<BlockId, DiskStore*, BlockIdHash> staged_in_;
   std::atomic<size_t> staged_count_{0};
   Stopper stopper_;

@@ -43,6 +43,20 @@ Result<std::string> read_small_file(const std::string& path) {
   return std::string(text, static_cast<size_t>(n));
 }
 
+// Makes the folders and the .lock file; gives its text.
+Result<std::string> prepare_root(const std::string& root, uint32_t mode) {
+  ZEST_TRY(make_dirs(root + "/raw", dir_mode(mode)));
+  std::string lock = root + "/.lock";
+  if (auto text = read_small_file(lock); text && !text->empty()) return text->substr(0, text->find_first_of("\r\n"));
+  std::string id = random_uuid();
+  int fd = ::open(lock.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd < 0) return fail(errno, "cannot write " + lock);
+  ssize_t n = ::write(fd, id.data(), id.size());
+  ::close(fd);
+  if (n != static_cast<ssize_t>(id.size())) return fail(EIO, "cannot write " + lock);
+  return id;
+}
+
 // The block's file below rawstaging/, and a second name for it below raw/.
 Result<void> stage_file(const std::string& staging, const std::string& raw_path, std::string_view data, Verify verify,
                         uint32_t mode) {
@@ -101,18 +115,10 @@ DiskStore::DiskStore(std::string root, const StoreLimits& limits, const DataOpti
 DiskStore::~DiskStore() { stop(); }
 
 Result<void> DiskStore::prepare() {
-  ZEST_TRY(make_dirs(root_ + "/raw", dir_mode(options_.cache.mode)));
-  std::string lock = root_ + "/.lock";
-  if (auto text = read_small_file(lock); text && !text->empty()) {
-    id_ = text->substr(0, text->find_first_of("\r\n"));
-    return {};
-  }
-  id_ = random_uuid();
-  int fd = ::open(lock.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (fd < 0) return fail(errno, "cannot write " + lock);
-  ssize_t n = ::write(fd, id_.data(), id_.size());
-  ::close(fd);
-  if (n != static_cast<ssize_t>(id_.size())) return fail(EIO, "cannot write " + lock);
+  auto id =
+      in_time<Result<std::string>>([root = root_, mode = options_.cache.mode] { return prepare_root(root, mode); });
+  if (!id) return fail(EIO, "it hangs");
+  ZEST_ASSIGN(id_, std::move(*id));
   return {};
 }
 

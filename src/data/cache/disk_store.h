@@ -54,12 +54,13 @@ class DiskStore {
   Result<void> stage(const BlockId& id, const BufferPtr& data);
   Result<void> read_staged(const BlockId& id, const BufferPtr& into);
   void unstage(const BlockId& id, bool drop);
-  std::vector<StagedBlock> find_staged();  // walks rawstaging, once at start
+  // What an earlier client left in rawstaging: each block once, so nothing after the first call that did not hang.
+  std::vector<StagedBlock> find_staged(const std::atomic<bool>& stop);
   bool crowded() const { return raw_full_; }
   Result<void> sync();
 
   void tick();                               // every second: free space, eviction, health
-  void scan(const std::atomic<bool>& stop);  // rebuilds the index from the disk
+  bool scan(const std::atomic<bool>& stop);  // rebuilds the index from the disk; false: it hangs or fails
   void stop();
 
  private:
@@ -74,7 +75,7 @@ class DiskStore {
 
   DiskStore(std::string root, const StoreLimits& limits, const DataOptions& options, const Format& format,
             const Clock& clock, DataStats& stats);
-  Result<void> prepare();
+  Result<void> prepare();  // makes the folders and the .lock file
   std::string path(const BlockId& id, bool staging) const;
   uint32_t now_s() const { return static_cast<uint32_t>(clock_.now().sec); }
   bool is_staged(const BlockId& id) const;
@@ -110,8 +111,8 @@ class DiskStore {
   void io_error(int code);
   void go_out(const char* why);  // with mutex_ held
   void probe();
-  void scan_dir(const std::string& dir, const std::string& key, uint64_t round, const std::atomic<bool>& stop,
-                std::unordered_map<BlockId, char, BlockIdHash>& found);
+  using FoundBlock = std::function<void(const BlockId&, int64_t atime, int64_t mtime, bool linked_twice)>;
+  bool walk(const std::string& kind, const std::atomic<bool>& stop, const FoundBlock& each);
 
   const std::string root_;
   std::string id_;
@@ -130,6 +131,7 @@ class DiskStore {
   uint64_t used_ = 0, counted_ = 0;  // bytes and number of blocks that are not staged
   uint64_t round_ = 1;
   bool scanned_ = false;
+  std::atomic<bool> staged_found_{false};
   uint64_t max_bytes_, max_items_;
   double free_ratio_;
   std::atomic<bool> raw_full_{false}, stage_full_{false}, out_{false};

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <ctime>
 #include <functional>
+#include <unordered_set>
 
 #include "base/log.h"
 #include "data/cache/disk_store.h"
@@ -22,25 +23,50 @@ constexpr int64_t kErrorWindowMs = 60'000, kLockCheckMs = 10'000, kExpireCheckMs
 constexpr int64_t kStaleTmpSec = 60;
 constexpr std::chrono::milliseconds kProbeTimeout{1000};
 constexpr size_t kExpireBatch = 1000;
+constexpr int kWalkPatience = 6;  // for a folder of many files, as many times what a read may take
 
-// Calls `each(name, is_dir)` for what is in a folder; how many entries there were, or -1.
-int list_dir(const std::string& dir, const std::function<void(const std::string&, bool)>& each) {
+// What is in a folder; leftovers of writes are removed.
+struct Folder {
+  struct File {
+    std::string name;
+    int64_t atime = 0, mtime = 0;
+    bool linked_twice = false;
+  };
+  std::vector<std::string> folders;
+  std::vector<File> files;
+  bool empty = false;  // and for a while: it can go
+  int code = 0;        // of an error
+};
+
+Folder look_into(const std::string& dir) {
+  Folder out;
   DIR* handle = ::opendir(dir.c_str());
-  if (!handle) return -1;
-  int count = 0;
+  if (!handle) {
+    out.code = errno == ENOENT ? 0 : errno;
+    return out;
+  }
+  auto now = static_cast<int64_t>(std::time(nullptr));
+  out.empty = true;
   while (auto* entry = ::readdir(handle)) {
     std::string name = entry->d_name;
     if (name == "." || name == "..") continue;
-    count++;
-    bool is_dir = entry->d_type == DT_DIR;
-    if (entry->d_type == DT_UNKNOWN) {
-      struct stat st {};
-      is_dir = ::lstat((dir + "/" + name).c_str(), &st) == 0 && S_ISDIR(st.st_mode);
+    out.empty = false;
+    struct stat st {};
+    if (::fstatat(::dirfd(handle), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) continue;
+    if (S_ISDIR(st.st_mode)) {
+      out.folders.push_back(std::move(name));
+    } else if (!S_ISREG(st.st_mode)) {
+      continue;
+    } else if (name.ends_with(".tmp")) {
+      if (now - st.st_mtime > kStaleTmpSec) ::unlinkat(::dirfd(handle), name.c_str(), 0);
+    } else {
+      out.files.push_back({std::move(name), st.st_atime, st.st_mtime, st.st_nlink > 1});
     }
-    each(name, is_dir);
   }
+  struct stat own {};
+  out.empty = out.empty && ::fstat(::dirfd(handle), &own) == 0 && now - own.st_mtime > kStaleTmpSec;
   ::closedir(handle);
-  return count;
+  return out;
 }
 
 }  // namespace
@@ -247,49 +273,46 @@ void DiskStore::tick() {
   if (over) evict(missing, raw_full_ && missing == 0 ? 1 : 0);
 }
 
-void DiskStore::scan_dir(const std::string& dir, const std::string& key, uint64_t round, const std::atomic<bool>& stop,
-                         std::unordered_map<BlockId, char, BlockIdHash>& found) {
-  std::vector<std::string> dirs;
-  auto now = static_cast<int64_t>(std::time(nullptr));
-  int entries = list_dir(dir, [&](const std::string& name, bool is_dir) {
-    if (stop) return;
-    if (is_dir) {
-      dirs.push_back(name);
-      return;
+// Every block's file below root_/kind/chunks; false when the disk hangs or fails, or to stop.
+bool DiskStore::walk(const std::string& kind, const std::atomic<bool>& stop, const FoundBlock& each) {
+  std::vector<std::string> to_see{"chunks"}, empty;
+  while (!to_see.empty()) {
+    if (stop) return false;
+    std::string key = std::move(to_see.back()), dir = root_ + "/" + kind + "/" + key;
+    to_see.pop_back();
+    auto folder = in_time<Folder>([dir] { return look_into(dir); }, kWalkPatience);
+    if (folder && folder->code != 0) io_error(folder->code);
+    if (!folder || folder->code != 0) return false;
+    if (folder->empty && key != "chunks") empty.push_back(std::move(dir));
+    for (const auto& name : folder->folders) to_see.push_back(key + "/" + name);
+    for (const auto& file : folder->files) {
+      BlockId id;
+      std::string block = key + "/" + file.name;
+      if (!parse_block_key(block, id.slice, id.index, id.bytes) || id.bytes == 0) continue;
+      if (block == block_key(format_, id.slice, id.index, id.bytes))
+        each(id, file.atime, file.mtime, file.linked_twice);
     }
-    std::string full = dir + "/" + name;
-    struct stat st {};
-    if (::lstat(full.c_str(), &st) != 0 || !S_ISREG(st.st_mode)) return;
-    if (name.ends_with(".tmp")) {
-      if (now - st.st_mtime > kStaleTmpSec) ::unlink(full.c_str());
-      return;
-    }
-    BlockId id;
-    std::string block = key + "/" + name;
-    if (!parse_block_key(block, id.slice, id.index, id.bytes) || id.bytes == 0) return;
-    if (block != block_key(format_, id.slice, id.index, id.bytes)) return;
-    found[id] = 1;
-    add(id, static_cast<uint32_t>(std::max(st.st_atime, st.st_mtime)), st.st_nlink > 1);
-  });
-  for (const auto& name : dirs) {
-    if (stop) return;
-    scan_dir(dir + "/" + name, key + "/" + name, round, stop, found);
   }
-  struct stat st {};
-  if (entries == 0 && key != "chunks" && ::stat(dir.c_str(), &st) == 0 && now - st.st_mtime > kStaleTmpSec)
-    ::rmdir(dir.c_str());  // fails when a file came in between
+  auto removed = in_time<int>([empty] {  // fails when a file came in between
+    for (const auto& dir : empty) ::rmdir(dir.c_str());
+    return 0;
+  });
+  return removed.has_value();
 }
 
-void DiskStore::scan(const std::atomic<bool>& stop) {
-  if (out_) return;
+bool DiskStore::scan(const std::atomic<bool>& stop) {
+  if (out_) return false;
   uint64_t round = 0;
   {
     std::lock_guard lock(mutex_);
     round = ++round_;
   }
-  std::unordered_map<BlockId, char, BlockIdHash> found;
-  scan_dir(root_ + "/raw/chunks", "chunks", round, stop, found);
-  if (stop) return;
+  std::unordered_set<BlockId, BlockIdHash> found;
+  bool all = walk("raw", stop, [&](const BlockId& id, int64_t atime, int64_t mtime, bool linked_twice) {
+    found.insert(id);
+    add(id, static_cast<uint32_t>(std::max(atime, mtime)), linked_twice);
+  });
+  if (!all) return false;
   std::vector<std::shared_ptr<CacheFile>> closed;
   std::lock_guard lock(mutex_);
   scanned_ = true;
@@ -299,36 +322,32 @@ void DiskStore::scan(const std::atomic<bool>& stop) {
     closed.push_back(here->second.file);
     erase(here);
   }
+  return true;
 }
 
-std::vector<StagedBlock> DiskStore::find_staged() {
+std::vector<StagedBlock> DiskStore::find_staged(const std::atomic<bool>& stop) {
   std::vector<StagedBlock> out;
-  auto now = static_cast<int64_t>(std::time(nullptr));
-  std::function<void(const std::string&, const std::string&, int)> walk = [&](const std::string& dir,
-                                                                              const std::string& key, int depth) {
-    list_dir(dir, [&](const std::string& name, bool is_dir) {
-      std::string full = dir + "/" + name, block = key.empty() ? name : key + "/" + name;
-      if (is_dir) {
-        if (depth < 4) walk(full, block, depth + 1);
-        return;
-      }
-      struct stat st {};
-      if (::lstat(full.c_str(), &st) != 0 || !S_ISREG(st.st_mode)) return;
-      if (name.ends_with(".tmp") && now - st.st_mtime > kStaleTmpSec) ::unlink(full.c_str());
-      BlockId id;
-      if (!parse_block_key(block, id.slice, id.index, id.bytes) || id.bytes == 0) return;
-      if (block != block_key(format_, id.slice, id.index, id.bytes)) return;
-      std::string link = path(id, false);
-      if (::access(link.c_str(), F_OK) != 0) {  // readable through raw/, as when it was staged
-        (void)make_dirs(link.substr(0, link.find_last_of('/')), dir_mode(options_.cache.mode));
-        (void)::link(full.c_str(), link.c_str());
-      }
-      add(id, static_cast<uint32_t>(st.st_mtime), true);
-      staged_count_++;  // perhaps not synced before its client ended
-      out.push_back({id, st.st_mtime});
-    });
-  };
-  walk(root_ + "/rawstaging", "", 0);
+  if (out_ || staged_found_) return out;
+  staged_found_ = walk("rawstaging", stop, [&](const BlockId& id, int64_t, int64_t mtime, bool) {
+    if (!is_staged(id)) out.push_back({id, mtime});
+  });
+  // Readable through raw/, as when they were staged.
+  std::vector<std::pair<std::string, std::string>> links;
+  for (const auto& block : out) links.emplace_back(path(block.id, true), path(block.id, false));
+  (void)in_time<int>(
+      [links, mode = dir_mode(options_.cache.mode)] {
+        for (const auto& [file, link] : links) {
+          if (::access(link.c_str(), F_OK) == 0) continue;
+          (void)make_dirs(link.substr(0, link.find_last_of('/')), mode);
+          (void)::link(file.c_str(), link.c_str());
+        }
+        return 0;
+      },
+      kWalkPatience);
+  for (const auto& block : out) {
+    add(block.id, static_cast<uint32_t>(block.staged_at), true);
+    staged_count_++;  // perhaps not synced before its client ended
+  }
   return out;
 }
 
