@@ -302,7 +302,10 @@ void BlockStore::promote(const BlockId& id) {
 FetchPtr BlockStore::read_ahead(const BlockId& id, int64_t reserve) {
   if (stopping_) return nullptr;
   if (auto fetch = fetches_.find(id)) return fetch;
-  if (cache_ && cache_->contains(id)) return nullptr;
+  if (cache_ && cache_->contains(id)) {
+    cache_->expect(id);
+    return nullptr;
+  }
   auto memory = pool_.try_get(id.bytes, reserve);
   if (!memory) return nullptr;
   auto fetch = fetches_.join(id);

@@ -20,7 +20,9 @@ bool set_direct(int fd, bool on) {
 
 constexpr size_t aligned(size_t size) { return size / kDirectAlign * kDirectAlign; }
 
-// cachestat(2), Linux 6.5; where it is missing, the page cache may have anything.
+}  // namespace
+
+// By cachestat(2), Linux 6.5.
 bool in_page_cache(int fd, uint64_t offset, uint64_t size) {
   constexpr long kCachestat = 451;
   struct {
@@ -31,8 +33,6 @@ bool in_page_cache(int fd, uint64_t offset, uint64_t size) {
   } pages{};
   return ::syscall(kCachestat, fd, &range, &pages, 0U) != 0 || pages.cached > 0;
 }
-
-}  // namespace
 
 int write_all(int fd, std::string_view body) {
   while (!body.empty()) {

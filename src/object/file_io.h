@@ -20,6 +20,9 @@ constexpr size_t kDirectSize = 1 << 20, kDirectAlign = 4096;
 int write_all(int fd, std::string_view body);     // through the page cache
 int write_direct(int fd, std::string_view body);  // past it where that is worth it
 
+// Does the page cache have any of it? True where the kernel cannot tell.
+bool in_page_cache(int fd, uint64_t offset, uint64_t size);
+
 // Up to into.size() bytes from `offset`, fewer only at the end of the file; -1 with errno. What the page cache has is
 // taken from there.
 ssize_t read_all(int fd, uint64_t offset, std::span<char> into);

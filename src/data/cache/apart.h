@@ -47,6 +47,9 @@ class Apart {
     return std::exchange(call->value, std::nullopt);
   }
 
+  // Nobody waits for this one.
+  void start(std::function<void()> task) { Shared::add(shared_, std::move(task)); }
+
  private:
   struct Shared {
     explicit Shared(size_t limit) : limit(limit) {}

@@ -32,6 +32,8 @@ class BlockCache {
   // dropping it; and it is wanted for later reads, while other blocks are those of a stream, read just now.
   virtual void put(const BlockId& id, BufferPtr data, bool wait) = 0;
   virtual bool contains(const BlockId& id) = 0;
+  // It is here and will be read soon: begins to bring it into memory, should it be on a disk.
+  virtual void expect(const BlockId&) {}
   // Where it is, as `info` and `warmup --check` show it; empty: not here.
   virtual std::string location(const BlockId& id) = 0;
   virtual void remove(const BlockId& id) = 0;               // staged blocks stay

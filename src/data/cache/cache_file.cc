@@ -18,8 +18,10 @@
 namespace zest::data {
 namespace {
 
+// Also what is read at once: from reads of this size the kernel fills its page cache with large folios, which are
+// cheaper to fill and to copy from than the single pages that it takes for a large read or for fadvise(); and the bytes
+// are still in the processor's cache when they are checked.
 constexpr uint32_t kSegment = 32 << 10;
-
 uint32_t segments(uint32_t bytes) { return (bytes + kSegment - 1) / kSegment; }
 
 // Since the machine started, as cheap as a clock can be; never 0.
@@ -132,7 +134,7 @@ Result<void> CacheFile::load(uint64_t file_size) {
 Result<void> CacheFile::read_raw(uint32_t offset, std::span<char> into, bool at_hand) const {
   size_t done = 0;
   while (done < into.size()) {
-    iovec rest{into.data() + done, into.size() - done};
+    iovec rest{into.data() + done, std::min<size_t>(into.size() - done, kSegment)};
     ssize_t n = ::preadv2(fd_, &rest, 1, static_cast<off_t>(offset + done), at_hand ? RWF_NOWAIT : 0);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && at_hand && errno == EOPNOTSUPP) return fail(EAGAIN);
@@ -142,6 +144,27 @@ Result<void> CacheFile::read_raw(uint32_t offset, std::span<char> into, bool at_
   }
   if (drop_os_cache()) ::posix_fadvise(fd_, offset, static_cast<off_t>(into.size()), POSIX_FADV_DONTNEED);
   return {};
+}
+
+bool CacheFile::at_hand() const {
+  auto last = std::min(bytes_, kSegment);
+  return object::in_page_cache(fd_, bytes_ - last, last);
+}
+
+// The pages go through a pipe to nowhere, without a copy.
+void CacheFile::read_ahead() const {
+  if (drop_os_cache()) return;
+  int nowhere = ::open("/dev/null", O_WRONLY | O_CLOEXEC), ends[2] = {-1, -1};
+  ssize_t n = nowhere < 0 ? -1 : ::pipe2(ends, O_CLOEXEC);
+  off64_t at = 0;
+  while (n >= 0 && at < static_cast<off64_t>(bytes_)) {
+    n = ::splice(fd_, &at, ends[1], nullptr, kSegment, 0);
+    if (n == 0) break;
+    for (ssize_t gone = 0; n > 0; n = gone <= 0 ? -1 : n - gone)
+      gone = ::splice(ends[0], nullptr, nowhere, nullptr, static_cast<size_t>(n), 0);
+  }
+  for (int fd : {nowhere, ends[0], ends[1]})
+    if (fd >= 0) ::close(fd);
 }
 
 Result<void> CacheFile::check(uint32_t segment, std::string_view data) const {
@@ -166,13 +189,10 @@ Result<void> CacheFile::read(uint32_t offset, std::span<char> into, bool at_hand
   for (uint32_t at = offset; at < end;) {
     uint32_t segment = at / kSegment, start = segment * kSegment, stop = std::min(start + kSegment, bytes_);
     if (at == start && stop <= end) {
-      // as many whole segments as there are, in one read
-      uint32_t last = end == bytes_ ? end : end / kSegment * kSegment;
-      auto run = into.subspan(at - offset, last - at);
+      auto run = into.subspan(at - offset, stop - at);
       ZEST_TRY(read_raw(at, run, at_hand));
-      for (uint32_t s = at; s < last; s += kSegment)
-        ZEST_TRY(check(s / kSegment, std::string_view(run.data() + (s - at), std::min(kSegment, last - s))));
-      at = last;
+      ZEST_TRY(check(segment, std::string_view(run.data(), run.size())));
+      at = stop;
       continue;
     }
     uint32_t n = std::min(stop, end) - at;

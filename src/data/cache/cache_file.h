@@ -41,6 +41,10 @@ class CacheFile {
   // The same without waiting for the disk: EAGAIN when the page cache does not have it. A segment of which a part is
   // read is not checked again for kTrustedSec: it comes from memory, where it was when it was checked.
   Result<void> read_at_hand(uint32_t offset, std::span<char> into) const { return read(offset, into, true); }
+  // Is (the end of) it in the page cache?
+  bool at_hand() const;
+  // Reads all of it into the page cache.
+  void read_ahead() const;
   bool linked_twice() const { return links_ > 1; }
   static constexpr uint32_t kTrustedSec = 10;
 

@@ -13,6 +13,7 @@
 #include "data/cache/hash_ring.h"
 #include "data/cache/memory_cache.h"
 #include "data/testing.h"
+#include "object/file_io.h"
 
 namespace zest::data {
 namespace {
@@ -195,6 +196,33 @@ TEST(DiskCache, LayoutAndWarmRestart) {
   EXPECT_EQ(disk.read(kBlock), "");
   EXPECT_FALSE(fs::exists(root + "/raw/chunks/0/0/19_2_3000"));
   EXPECT_EQ(disk.budget.used(), 0);
+}
+
+TEST(DiskCache, ABlockThatIsExpectedIsReadIntoThePageCache) {
+  Folder dir;
+  Disk disk({dir.path});
+  const BlockId id{SliceId{1}, 0, 1 << 20};
+  auto text = pattern(id.bytes, 1);
+  auto memory = disk.buffer(text);
+  for (bool opened : {false, true}) {
+    disk.cache->put(id, memory, false);
+    std::string file = dir.path + "/" + disk.format.uuid + "/raw/chunks/0/0/1_0_1048576";
+    ASSERT_TRUE(disk.written(file));
+    ASSERT_TRUE(eventually([&] { return disk.cache->usage().first == 1; }));
+    if (opened) {
+      EXPECT_EQ(disk.read(id), text);
+    }
+    int fd = ::open(file.c_str(), O_RDONLY);
+    ASSERT_EQ(::fsync(fd), 0);
+    ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    auto in_memory = [&](uint64_t offset) { return object::in_page_cache(fd, offset, 4096); };
+    EXPECT_FALSE(in_memory(0));
+    disk.cache->expect(id);
+    EXPECT_TRUE(eventually([&] { return in_memory(0) && in_memory(id.bytes / 2) && in_memory(id.bytes - 4096); }));
+    EXPECT_EQ(disk.read(id), text);
+    ::close(fd);
+    disk.cache->expect({SliceId{2}, 0, 1 << 20});  // not there
+  }
 }
 
 TEST(DiskCache, ABrokenFileIsAMissAndGoes) {

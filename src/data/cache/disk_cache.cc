@@ -82,6 +82,10 @@ class DiskCache : public BlockCache {
       if (store && store->contains(id)) return true;
     return false;
   }
+  void expect(const BlockId& id) override {
+    for (DiskStore* store : places(id))
+      if (store && store->contains(id)) return store->expect(id);
+  }
   std::string location(const BlockId& id) override {
     for (DiskStore* store : places(id))
       if (store && store->contains(id)) return store->root() + "/";

@@ -19,6 +19,7 @@ namespace zest::data {
 namespace {
 
 constexpr size_t kOpenFiles = 512;
+constexpr size_t kMostExpected = 16;  // blocks that are read into the page cache at once
 // How many times as long as a read a write, and a sync, may take before they count as hanging.
 constexpr int kWritePatience = 3, kSyncPatience = 6;
 constexpr std::chrono::milliseconds kTimeoutWhileOut{1000};
@@ -225,6 +226,7 @@ bool DiskStore::read(const BlockId& id, uint32_t offset, std::span<char> into) {
   bool ask = false;
   auto file = known_file(id, ask);
   if (!ask) return false;
+  if (!file) file = opened_file(id);
   if (file) {
     auto result = file->read_at_hand(offset, into);
     if (result) return true;
@@ -234,6 +236,39 @@ bool DiskStore::read(const BlockId& id, uint32_t offset, std::span<char> into) {
     }
   }
   return read_from_disk(id, std::move(file), offset, into);
+}
+
+void DiskStore::expect(const BlockId& id) {
+  bool ask = false;
+  auto file = out_ ? nullptr : known_file(id, ask);
+  if (!ask || (file && file->at_hand())) return;
+  {
+    std::lock_guard lock(expected_->mutex);
+    if (expected_->running >= kMostExpected) return;
+    expected_->running++;
+  }
+  apart_.start([file, name = path(id, false), id, verify = verify_, expected = expected_]() mutable {
+    const bool known = file != nullptr;
+    if (!known) file = CacheFile::open(name, id.bytes, verify).value_or(nullptr);
+    if (file && !file->at_hand()) file->read_ahead();
+    std::lock_guard lock(expected->mutex);
+    expected->running--;
+    if (known || !file) return;
+    if (expected->opened.size() >= kMostExpected) expected->opened.clear();  // nobody came for them
+    expected->opened[id] = std::move(file);
+  });
+}
+
+std::shared_ptr<CacheFile> DiskStore::opened_file(const BlockId& id) {
+  std::shared_ptr<CacheFile> file;
+  {
+    std::lock_guard lock(expected_->mutex);
+    auto found = expected_->opened.extract(id);
+    if (found.empty()) return nullptr;
+    file = std::move(found.mapped());
+  }
+  keep_open(id, file);
+  return file;
 }
 
 void DiskStore::add(const BlockId& id, uint32_t used_s, bool staged) {

@@ -48,6 +48,7 @@ class DiskStore {
   bool read(const BlockId& id, uint32_t offset, std::span<char> into);
   void put(const BlockId& id, BufferPtr data, bool wait);
   bool contains(const BlockId& id);
+  void expect(const BlockId& id);  // begins to read it into the page cache
   void remove(const BlockId& id);
   std::pair<uint64_t, uint64_t> usage() const;
 
@@ -95,6 +96,8 @@ class DiskStore {
   std::shared_ptr<CacheFile> known_file(const BlockId& id, bool& ask);
   // Opens the block's file and reads some of it, if any is wanted.
   bool read_from_disk(const BlockId& id, std::shared_ptr<CacheFile> file, uint32_t offset, std::span<char> into);
+  // The file that was opened when the block was expected.
+  std::shared_ptr<CacheFile> opened_file(const BlockId& id);
   void keep_open(const BlockId& id, const std::shared_ptr<CacheFile>& file);
   void failed(const BlockId& id, const Error& error);
   void forget(const BlockId& id);  // from the index only
@@ -123,6 +126,13 @@ class DiskStore {
   DataStats& stats_;
   const Verify verify_;
   static constexpr size_t kDiskThreads = 32;
+  // Shared with the tasks that read blocks into the page cache.
+  struct Expected {
+    std::mutex mutex;
+    size_t running = 0;
+    std::unordered_map<BlockId, std::shared_ptr<CacheFile>, BlockIdHash> opened;  // until they are read
+  };
+  const std::shared_ptr<Expected> expected_ = std::make_shared<Expected>();
   Apart apart_{kDiskThreads};
 
   mutable std::mutex mutex_;
