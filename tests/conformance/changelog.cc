@@ -82,8 +82,8 @@ TEST_P(Log, making_names) {
   const auto in = raw(dir_);
   ASSERT_OK(meta_->mkdir(me, dir_, "d,1", 0750, 022));
   expect(fmt::format("CREATE({},d%2C1,7,8,2,488,18,,linux,true):{}", in, ino(next_inode(1))));
-  ASSERT_OK(meta_->mknod(me, dir_, "chr", FileType::kChar, 0600, 0, 259));
-  expect(fmt::format("CREATE({},chr,7,8,6,384,0,,linux,true):{}", in, ino(next_inode(2))));
+  ASSERT_OK(meta_->mknod(me, dir_, "pipe", FileType::kFifo, 0600, 0, 0));
+  expect(fmt::format("CREATE({},pipe,7,8,4,384,0,,linux,true):{}", in, ino(next_inode(2))));
   ASSERT_OK(meta_->symlink(me, dir_, "l", "to\xFF"));
   expect(fmt::format("CREATE({},l,7,8,3,511,0,to%FF,linux,true):{}", in, ino(next_inode(3))));
   auto made = meta_->create(me, dir_, "new", 0644, 022, true, 2);
