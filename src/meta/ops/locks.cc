@@ -60,8 +60,7 @@ Result<void> flock_once(State& state, Ino ino, LockOwner me, LockType type) {
       held[me] = type == LockType::kWrite ? 'W' : 'R';
     if (held == before) return {};
     store(txn, Key::flocks(ino), std::move(held));
-    state.change_log.add(txn, state.clock.now(), "FLOCK",
-                         {ino, me.owner, letter(refused ? LockType::kUnlock : type)});
+    state.change_log.add(txn, state.clock.now(), "FLOCK", {ino, me.owner, letter(refused ? LockType::kUnlock : type)});
     return {};
   };
   auto settled = [&](Txn& txn) -> Result<bool> {
