@@ -18,18 +18,19 @@ char letter(LockType type) {
   return 'X';
 }
 
-// close() does not wait for its RELEASE: the next try for the lock may get here while that is under way, or has only
-// just been read. A refusal stands when it has ended.
-Result<void> after_closes(Handle& handle, LockWait wait, const std::function<Result<void>()>& ask) {
+// close() does not wait for its RELEASE: who asks for the lock next may get here while that is under way, or has only
+// just been read. That a lock is held counts when it has ended.
+void wait_for_closes(OpenInode& open) {
   constexpr std::chrono::milliseconds kJustRead(1), kUnderWay(1000);
+  std::unique_lock lock(open.mutex);
+  if (open.closing == 0) open.closed.wait_for(lock, kJustRead);
+  open.closed.wait_for(lock, kUnderWay, [&] { return open.closing == 0; });
+}
+
+Result<void> after_closes(Handle& handle, LockWait wait, const std::function<Result<void>()>& ask) {
   auto result = ask();
   if (wait != LockWait::kNo || code_of(result) != EAGAIN || !handle.inode) return result;
-  {
-    auto& open = *handle.inode;
-    std::unique_lock lock(open.mutex);
-    if (open.closing == 0) open.closed.wait_for(lock, kJustRead);
-    open.closed.wait_for(lock, kUnderWay, [&] { return open.closing == 0; });
-  }
+  wait_for_closes(*handle.inode);
   return ask();
 }
 
@@ -43,7 +44,13 @@ Result<PosixLock> FileSystem::getlk(const Context& context, Ino ino, uint64_t fh
                                     const PosixLock& lock) {
   Op op(*this, context, Method::kGetlk);
   Result<PosixLock> result = fail(is_special(ino) ? EPERM : EBADF);
-  if (!is_special(ino) && handles_->find(fh, ino)) result = meta_.getlk(context, ino, owner, lock);
+  auto handle = is_special(ino) ? nullptr : handles_->find(fh, ino);
+  if (handle) result = meta_.getlk(context, ino, owner, lock);
+  const bool held = result && result->type != LockType::kUnlock;
+  if (held && lock.type != LockType::kUnlock && handle->inode) {
+    wait_for_closes(*handle->inode);
+    result = meta_.getlk(context, ino, owner, lock);
+  }
   op.end(code_of(result), [&] {
     auto l = result.value_or(lock);
     return fmt::format("({},{},{:016X}): ({},{},{},{})", raw(ino), fh, owner, l.start, l.end, letter(l.type), l.pid);

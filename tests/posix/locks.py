@@ -173,12 +173,15 @@ def passing_a_lock_around_is_no_deadlock():
 
 def closing_frees_at_once():
     path = write_file(main.dir("closing") + "/f", b"x" * 10)
+    other = os.open(path, os.O_RDWR)
     want = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     for lock in (lambda fd: fcntl.flock(fd, EX | NB), lambda fd: fcntl.fcntl(fd, 37, want)):
         for i in range(200):
             fd = os.open(path, os.O_RDWR)
             lock(fd)
             os.close(fd)
+            assert struct.unpack("hhqqi4x", fcntl.fcntl(other, fcntl.F_GETLK, want))[0] == fcntl.F_UNLCK, i
+    os.close(other)
 
 
 def flocks():
