@@ -1,6 +1,7 @@
 #include "data/writer.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/log.h"
 
@@ -59,7 +60,8 @@ std::shared_ptr<FileWriter> Writer::find_or_make(Ino ino) {
   auto& file = files_[ino];
   if (!file) {
     file = std::make_shared<FileWriter>(ino, env_);
-    if (count_.fetch_add(1) == 0) wake_.notify_all();
+    count_++;
+    if (std::exchange(idle_, false)) wake_.notify_all();
   }
   return file;
 }
@@ -119,8 +121,8 @@ void Writer::run() {
   while (!stop_) {
     if (files_.empty()) {
       clean_since.clear();
-      wake_.wait(lock, [&] { return stop_ || !files_.empty(); });
-      continue;
+      idle_ = true;
+      wake_.wait(lock, [&] { return stop_ || !idle_; });
     }
     wake_.wait_for(lock, std::chrono::milliseconds(kTickMs), [&] { return stop_; });
     if (stop_) break;

@@ -42,7 +42,7 @@ class Writer {
   std::atomic<size_t> count_{0};
   std::atomic<int64_t> relieved_ms_{0};
   std::condition_variable wake_;
-  bool stop_ = false;
+  bool stop_ = false, idle_ = false;  // idle: the ticker waits for a file, not for time to pass
   std::thread ticker_;
 };
 
