@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
+#include <deque>
+#include <functional>
+#include <future>
 #include <thread>
 
 #include "base/log.h"
@@ -16,6 +18,7 @@ namespace {
 constexpr uint64_t kFallbackCache = 100 << 20;
 constexpr int64_t kTickMs = 1000;
 constexpr size_t kWarmers = 16;
+constexpr size_t kCompactUploads = 4;  // of one compaction at once
 
 DataOptions sane(DataOptions options, const Format& format) {
   options.buffer_size = std::max<uint64_t>(options.buffer_size, 2 * uint64_t{format.block_size()});
@@ -244,8 +247,21 @@ object::Placement VolumeData::placement(Ino ino) {
 Result<void> VolumeData::compact(const CompactionPlan& plan, SliceId id, uint8_t tier) {
   const uint32_t block = format_.block_size();
   const object::Placement placement = placement_of_tier(tier);
+  auto patiently = [this](const std::function<Result<void>()>& work) {
+    for (int attempt = 0;; attempt++) {
+      auto outcome = work();
+      if (outcome || attempt >= std::min(options_.io_retries, 3) || closed_) return outcome;
+      clock_.sleep_ms(attempt * attempt * 1000 + 10);
+    }
+  };
   Gather source(*blocks_, plan.pieces);
   Result<void> outcome;
+  std::deque<std::future<Result<void>>> uploads;  // under way while the next block is read
+  auto end_one = [&] {
+    auto one = uploads.front().get();
+    uploads.pop_front();
+    if (!one && outcome) outcome = std::move(one);
+  };
   uint32_t written = 0;
   for (uint32_t i = 0; outcome && i < block_count(plan.size, block); i++) {
     BlockId one{id, i, block_bytes(plan.size, i, block)};
@@ -255,14 +271,16 @@ Result<void> VolumeData::compact(const CompactionPlan& plan, SliceId id, uint8_t
       break;
     }
     memory->set_size(one.bytes);
+    outcome = patiently([&] { return source.read(i * block, std::span(memory->data(), one.bytes)); });
+    if (!outcome) break;
     written = i + 1;
-    for (int attempt = 0;; attempt++) {
-      outcome = source.read(i * block, std::span(memory->data(), one.bytes));
-      if (outcome) outcome = blocks_->upload(one, memory, placement);
-      if (outcome || attempt >= std::min(options_.io_retries, 3) || closed_) break;
-      clock_.sleep_ms(attempt * attempt * 1000 + 10);
-    }
+    uploads.push_back(std::async(std::launch::async, [this, &patiently, &placement, one, memory = std::move(memory)] {
+      name_this_thread("compact-put");
+      return patiently([&] { return blocks_->upload(one, memory, placement); });
+    }));
+    if (uploads.size() >= kCompactUploads) end_one();
   }
+  while (!uploads.empty()) end_one();
   // The objects that it replaces may have been made durable by an fsync: this one must be before they go.
   if (outcome) outcome = storage_->sync();
   if (outcome) {

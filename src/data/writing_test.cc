@@ -417,6 +417,31 @@ TEST(Writing, ACommitBringsALimitedNumberOfRecords) {
   EXPECT_EQ(v.read(ino, 0, model.size())->substr(0, v.length(ino)), model.substr(0, v.length(ino)));
 }
 
+// Where each upload takes long, a writer may wait for all of them.
+TEST(Writing, CompactionUploadsSeveralBlocksAtOnce) {
+  Volume v;
+  std::string model;
+  Ino ino = v.create("f");
+  for (uint64_t i = 0; i < 20; i++) {
+    auto part = pattern(40'000, i);
+    ASSERT_TRUE(v.save(ino, model.size(), part));
+    model += part;
+  }
+  v.faults->delay(Faults::kPut, 100);
+  ASSERT_TRUE(v.meta->compact_chunk(ino, 0));
+  EXPECT_GE(v.faults->most_delayed(), 2u);
+  EXPECT_LE(v.faults->most_delayed(), 4u);
+  v.faults->clear();
+  EXPECT_EQ(v.meta->read_chunk(ino, 0)->records, 1u);
+  EXPECT_EQ(*v.read(ino, 0, model.size()), model);
+  ASSERT_TRUE(v.save(ino, model.size(), "x"));
+  auto objects = v.objects();
+  v.faults->fail_keys({"chunks/0/0/23_7_65536"});  // the last but four of the next
+  EXPECT_FALSE(v.meta->compact_chunk(ino, 0));
+  EXPECT_EQ(v.objects(), objects) << "what was written of it is gone";
+  EXPECT_EQ(v.read(ino, 0, model.size() + 1)->substr(0, model.size()), model);
+}
+
 // Without a cache each of the pages would be a request to the store.
 TEST(Writing, CompactionFetchesABlockOnce) {
   auto options = Volume::small();

@@ -424,7 +424,7 @@ TEST(DiskCache, ADiskThatHangsAtStartIsLookedThroughLater) {
   Folder dir;
   Disk disk({dir.path});
   disk.options.writeback = true;
-  disk.options.cache.disk_timeout_ms = 200;
+  disk.options.cache.disk_timeout_ms = 300;
   disk.open();
   ASSERT_TRUE(disk.cache->stage({SliceId{1}, 0, 3000}, disk.buffer(pattern(3000, 1))));
   disk.cache->put({SliceId{2}, 0, 3000}, disk.buffer(pattern(3000, 2)), true);

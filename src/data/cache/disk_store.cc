@@ -116,8 +116,8 @@ DiskStore::DiskStore(std::string root, const StoreLimits& limits, const DataOpti
 DiskStore::~DiskStore() { stop(); }
 
 Result<void> DiskStore::prepare() {
-  auto id =
-      in_time<Result<std::string>>([root = root_, mode = options_.cache.mode] { return prepare_root(root, mode); });
+  auto id = in_time<Result<std::string>>(
+      [root = root_, mode = options_.cache.mode] { return prepare_root(root, mode); }, kWritePatience);
   if (!id) return fail(EIO, "it hangs");
   ZEST_ASSIGN(id_, std::move(*id));
   return {};
