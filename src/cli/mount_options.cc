@@ -228,7 +228,7 @@ std::vector<std::string> cache_dirs(const std::vector<std::string>& given) {
 
 // A directory's attributes after a change of our own, a file's after its opening: much less than the kernel would keep
 // them.
-constexpr int64_t kOwnDirsMs = 50;
+constexpr int64_t kOwnViewMs = 50;
 
 Result<void> resolve_meta(const MountOptions& o, MountSettings& s) {
   auto& m = s.meta;
@@ -240,7 +240,7 @@ Result<void> resolve_meta(const MountOptions& o, MountSettings& s) {
   m.skip_dir_nlink = o.skip_dir_nlink;
   m.open_cache_ms = duration_ms(o.open_cache, "--open-cache");
   m.open_cache_limit = o.open_cache_limit;
-  m.own_dirs_ms = std::min(kOwnDirsMs, duration_ms(o.attr_cache, "--attr-cache"));
+  m.own_view_ms = std::min(kOwnViewMs, duration_ms(o.attr_cache, "--attr-cache"));
   m.max_deletes = o.max_deletes;
   m.io_retries = o.io_retries;
   m.no_background_jobs = o.no_background_jobs;

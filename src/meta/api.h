@@ -75,7 +75,7 @@ struct Options {
   int skip_dir_nlink = 20;          // KV only
   int64_t open_cache_ms = 0;
   int64_t open_cache_limit = 10'000;
-  int64_t own_dirs_ms =
+  int64_t own_view_ms =
       0;  // so long getattr() gives a directory as this client's last commit left it, a file as open() found it
   int max_deletes = 10;  // threads deleting objects; 0: never
   int io_retries = 10;

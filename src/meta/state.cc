@@ -13,7 +13,7 @@ State::State(std::unique_ptr<Engine> engine_in, const Clock& clock_in, Options o
       options(std::move(options_in)),
       inodes(*this, counter::kNextInode, kInodeBatch),
       slices(*this, counter::kNextChunk, kSliceBatch),
-      own_dirs(options.own_dirs_ms) {
+      own_dirs(options.own_view_ms) {
   jobs = std::make_unique<Jobs>(*this);
 }
 

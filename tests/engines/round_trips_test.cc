@@ -155,7 +155,7 @@ TEST_P(RoundTrips, ADirectoryThatIsNotEmptyStays) {
 // The kernel asks for a directory's attributes after each change in it.
 TEST_P(RoundTrips, ADirectoryIsKnownForAMomentAfterAChangeOfOurOwn) {
   Options options;
-  options.own_dirs_ms = 600'000;
+  options.own_view_ms = 600'000;
   auto meta = join(url_, false, options);
   auto stored = [&](Ino ino) { return *meta_->getattr(root_, ino); };
   auto known = [&](Ino ino) {
@@ -186,7 +186,7 @@ TEST_P(RoundTrips, ADirectoryIsKnownForAMomentAfterAChangeOfOurOwn) {
 // The kernel asks for a file's attributes before it reads what was opened.
 TEST_P(RoundTrips, AFileIsKnownForAMomentAfterItsOpening) {
   Options options;
-  options.own_dirs_ms = 600'000;
+  options.own_view_ms = 600'000;
   auto meta = join(url_, false, options);
   auto asks = [&](Ino ino) {
     Result<Attr> attr;

@@ -43,7 +43,7 @@ Result<Attr> Meta::getattr(const Context&, Ino ino_in) {
     if (auto cached = state.open_files.attr(ino, now_ms, state.options.open_cache_ms)) return *cached;
   }
   // A read right after open() makes the kernel ask for what open() has just seen.
-  if (auto opened = state.open_files.attr_at_open(ino, now_ms, state.options.own_dirs_ms)) return *opened;
+  if (auto opened = state.open_files.attr_at_open(ino, now_ms, state.options.own_view_ms)) return *opened;
   if (auto own = state.own_dirs.find(ino, now_ms)) {
     state.ledger.remember_parent(ino, own->parent);
     return *own;
