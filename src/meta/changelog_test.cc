@@ -7,6 +7,7 @@
 
 #include "meta/engine/kv/kv_engine.h"
 #include "meta/engine/kv/memory.h"
+#include "meta/testing.h"
 
 namespace zest::meta {
 namespace {
@@ -109,20 +110,9 @@ TEST_F(Fixture, LinesCanBeReadFromAVersionAndTrimmed) {
 }
 
 // An engine whose lines a test chooses.
-class Scripted : public Engine {
+class Scripted : public testing::BareEngine {
  public:
   Scripted() { info_.dense_log = true; }
-  const EngineInfo& info() const override { return info_; }
-  Result<std::unique_ptr<EngineTxn>> begin(bool, std::span<const Ino>) override { return fail(ENOSYS); }
-  Result<std::vector<DirEntry>> list(Ino, std::string&, size_t, bool) override { return fail(ENOSYS); }
-  Result<void> scan(Table, uint64_t, const std::function<bool(const Key&, const Value&)>&) override {
-    return fail(ENOSYS);
-  }
-  Result<int64_t> add_counter(std::string_view, int64_t) override { return fail(ENOSYS); }
-  Result<void> prepare() override { return {}; }
-  Result<void> reset() override { return {}; }
-  int64_t absent_ref() const override { return 0; }
-  Result<void> ping() override { return {}; }
   Result<LogRange> log_range() override {
     return versions.empty() ? LogRange{} : LogRange{*versions.begin(), *versions.rbegin()};
   }
@@ -132,9 +122,6 @@ class Scripted : public Engine {
     return out;
   }
   std::set<int64_t> versions;
-
- private:
-  EngineInfo info_;
 };
 
 class FakeClock : public Clock {

@@ -5,6 +5,8 @@
 
 #include <deque>
 
+#include "meta/testing.h"
+
 namespace zest::meta {
 namespace {
 
@@ -17,25 +19,15 @@ class FakeClock : public Clock {
 };
 
 // Commits fail with the errors of the queue, in order; then they succeed.
-class FailingEngine : public Engine {
+class FailingEngine : public testing::BareEngine {
  public:
   std::deque<Error> failures;
   int begun = 0, commits = 0;
 
-  const EngineInfo& info() const override { return info_; }
   Result<std::unique_ptr<EngineTxn>> begin(bool, std::span<const Ino>) override {
     begun++;
     return std::make_unique<FailingTxn>(*this);
   }
-  Result<std::vector<DirEntry>> list(Ino, std::string&, size_t, bool) override { return fail(ENOSYS); }
-  Result<void> scan(Table, uint64_t, const std::function<bool(const Key&, const Value&)>&) override {
-    return fail(ENOSYS);
-  }
-  Result<int64_t> add_counter(std::string_view, int64_t) override { return fail(ENOSYS); }
-  Result<void> prepare() override { return {}; }
-  Result<void> reset() override { return {}; }
-  int64_t absent_ref() const override { return 1; }
-  Result<void> ping() override { return {}; }
 
  private:
   class FailingTxn : public EngineTxn {
@@ -55,7 +47,6 @@ class FailingEngine : public Engine {
    private:
     FailingEngine& engine_;
   };
-  EngineInfo info_;
 };
 
 Result<void> write_something(Txn& txn) {
