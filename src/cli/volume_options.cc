@@ -25,7 +25,7 @@ void add_store_options(CLI::App& app, VolumeOptions& o) {
   app.add_option("--session-token", o.session_token, "session token of the object storage (env SESSION_TOKEN)")
       ->group(group);
   app.add_option("--storage-class", o.storage_class, "storage class of new objects")->group(group);
-  app.add_option("--tag", o.tag, "tag of new objects, key=value; kept for clients that send tags")->group(group);
+  app.add_option("--tag", o.tag, "tag of new objects, key=value")->group(group);
 }
 
 void add_management_options(CLI::App& app, VolumeOptions& o) {

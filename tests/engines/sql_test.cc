@@ -121,9 +121,16 @@ TEST(SqliteFile, AFileThatIsNoDatabase) {
   EXPECT_EQ(code_of(get(*engine, Key::setting())), EINVAL);
 }
 
+// A volume whose tables were made by a client before 1.4.
+void without_tiers(const std::string& url) {
+  open_prepared(url);
+  sqlite(path_of(url), "ALTER TABLE jfs_node DROP COLUMN tier_id");
+}
+
 TEST(SqliteFile, WhatAnotherClientAddsToTheTablesIsFound) {
   const std::string url = fresh_sqlite_url();
-  auto early = open_prepared(url), late = open(url);
+  without_tiers(url);
+  auto early = open(url), late = open(url);
   ASSERT_TRUE(put(*early, Key::setting(), std::string(R"({"Tiers":{}})")));
   ASSERT_TRUE(get(*early, Key::inode(Ino{5})));
   Attr attr;
@@ -198,7 +205,7 @@ TEST(SqliteSchema, IsTheOneOfTheFormat) {
       columns("jfs_node"),
       "inode INTEGER!, type INTEGER!, flags INTEGER!, mode INTEGER!, uid INTEGER!, gid INTEGER!, atime INTEGER!, "
       "mtime INTEGER!, ctime INTEGER!, atimensec INTEGER!, mtimensec INTEGER!, ctimensec INTEGER!, nlink INTEGER!, "
-      "length INTEGER!, rdev INTEGER, parent INTEGER, access_acl_id INTEGER, default_acl_id INTEGER");
+      "length INTEGER!, rdev INTEGER, parent INTEGER, access_acl_id INTEGER, default_acl_id INTEGER, tier_id INTEGER");
   EXPECT_EQ(columns("jfs_edge"), "id INTEGER!, parent INTEGER!, name BLOB!, inode INTEGER!, type INTEGER!");
   EXPECT_EQ(columns("jfs_xattr"), "id INTEGER!, inode INTEGER!, name TEXT!, value BLOB!");
   EXPECT_EQ(
@@ -215,7 +222,8 @@ TEST(SqliteSchema, IsTheOneOfTheFormat) {
 
 TEST(SqliteSchema, ColumnsAndTablesOfOtherVersionsAreTolerated) {
   std::string url = fresh_sqlite_url();
-  auto engine = open_prepared(url);
+  without_tiers(url);
+  auto engine = open(url);
   ASSERT_TRUE(put(*engine, Key::inode(Ino{2}), Attr{}));
   sqlite(path_of(url),
          "ALTER TABLE jfs_node ADD tier_id INTEGER NULL; ALTER TABLE jfs_node ADD mood TEXT NULL; CREATE TABLE "
@@ -241,7 +249,7 @@ TEST(SqliteSchema, AVolumeOfAnOldClientIsCompleted) {
     ASSERT_TRUE(put(*engine, Key::inode(Ino{2}), attr));
   }
   std::string old = "DROP TABLE jfs_acl; DROP TABLE jfs_detached_node; DROP TABLE jfs_dir_stats;";
-  for (std::string column : {"atimensec", "mtimensec", "ctimensec", "access_acl_id", "default_acl_id"})
+  for (std::string column : {"atimensec", "mtimensec", "ctimensec", "access_acl_id", "default_acl_id", "tier_id"})
     old += "ALTER TABLE jfs_node DROP COLUMN " + column + ";";
   sqlite(path, old);
   auto engine = open(url);
@@ -319,7 +327,9 @@ TEST(PostgresSchema, SerialsGoOnBehindIdsThatWereGiven_postgres) {
 
 TEST(PostgresSchema, ATableThatChangesWhileStatementsArePrepared_postgres) {
   auto& server = testing_servers::PostgresServer::shared();
-  auto engine = open_prepared(server.url("table_prefix=changing"));
+  open_prepared(server.url("table_prefix=changing"));
+  sql_on_postgres("ALTER TABLE jfs_changing_node DROP COLUMN tier_id");
+  auto engine = open(server.url("table_prefix=changing"));
   ASSERT_TRUE(put(*engine, Key::setting(), std::string("{}")));
   ASSERT_TRUE(put(*engine, Key::inode(Ino{2}), Attr{}));
   ASSERT_TRUE(add_one(*engine, Ino{2}));
