@@ -315,6 +315,15 @@ def two_mounts_see_each_other():
     assert read_file(g) == b"second, and longer", "opening sees what was closed before"
     write_file(g, b"3")
     assert read_file(f) == b"3"
+    # whoever keeps a file open and does nothing but read
+    write_file(f, b"A" * 5000)
+    reader = os.open(g, os.O_RDONLY)
+    assert os.pread(reader, 5000, 0) == b"A" * 5000
+    write_file(f, b"B" * 5000)
+    zest.wait_until(lambda: os.pread(reader, 5000, 0) == b"B" * 5000, "the new content is seen")
+    write_file(f, b"C" * 6000)
+    zest.wait_until(lambda: os.pread(reader, 9000, 0) == b"C" * 6000, "the longer content is seen")
+    os.close(reader)
     os.rename(f, one.path("moved"))
     zest.wait_until(lambda: os.path.exists(two.path("moved")) and not os.path.exists(g), "the new name is seen")
     os.unlink(two.path("moved"))
