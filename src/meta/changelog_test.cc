@@ -5,6 +5,7 @@
 
 #include <set>
 
+#include "base/fake_clock.h"
 #include "meta/engine/kv/kv_engine.h"
 #include "meta/engine/kv/memory.h"
 #include "meta/testing.h"
@@ -122,14 +123,6 @@ class Scripted : public testing::BareEngine {
     return out;
   }
   std::set<int64_t> versions;
-};
-
-class FakeClock : public Clock {
- public:
-  Time now() const override { return {1, 0}; }
-  int64_t monotonic_ms() const override { return ms; }
-  void sleep_ms(int64_t) const override {}
-  int64_t ms = 5;
 };
 
 TEST(LogTail, WaitsForACommitUnderWay) {

@@ -3,6 +3,7 @@
 
 #include <thread>
 
+#include "base/fake_clock.h"
 #include "object/contract.h"
 #include "object/faulty.h"
 #include "object/limit.h"
@@ -13,17 +14,6 @@
 
 namespace zest::object {
 namespace {
-
-class FakeClock : public Clock {
- public:
-  Time now() const override { return {1'700'000'000 + ms_ / 1000, 0}; }
-  int64_t monotonic_ms() const override { return ms_; }
-  void sleep_ms(int64_t ms) const override {
-    ms_ += ms;
-    sleeps_++;
-  }
-  mutable int64_t ms_ = 1000, sleeps_ = 0;
-};
 
 std::unique_ptr<Storage> sharded(int count, std::vector<Storage*>* bare = nullptr) {
   std::vector<std::unique_ptr<Storage>> stores;
@@ -75,33 +65,33 @@ TEST(Limit, RateAndBurst) {
   FakeClock clock;
   TokenBucket bucket(1000, clock);
   bucket.take(100);
-  EXPECT_EQ(clock.sleeps_, 0) << "a tenth may go at once";
-  int64_t begin = clock.ms_;
+  EXPECT_EQ(clock.sleeps, 0) << "a tenth may go at once";
+  int64_t begin = clock.ms;
   for (int i = 0; i < 85; i++) bucket.take(10);
-  EXPECT_NEAR(static_cast<double>(clock.ms_ - begin), 1000, 20) << "850 bytes take a second";
-  begin = clock.ms_;
+  EXPECT_NEAR(static_cast<double>(clock.ms - begin), 1000, 20) << "850 bytes take a second";
+  begin = clock.ms;
   bucket.take(8500);
-  EXPECT_NEAR(static_cast<double>(clock.ms_ - begin), 10'000, 20) << "larger than the burst";
-  clock.ms_ += 1'000'000;
+  EXPECT_NEAR(static_cast<double>(clock.ms - begin), 10'000, 20) << "larger than the burst";
+  clock.ms += 1'000'000;
   bucket.take(100);
-  begin = clock.ms_;
+  begin = clock.ms;
   bucket.take(85);
-  EXPECT_NEAR(static_cast<double>(clock.ms_ - begin), 100, 5) << "idle time saves up no more than the burst";
+  EXPECT_NEAR(static_cast<double>(clock.ms - begin), 100, 5) << "idle time saves up no more than the burst";
   bucket.set_rate(0);
-  begin = clock.ms_;
+  begin = clock.ms;
   bucket.take(1 << 30);
-  EXPECT_EQ(clock.ms_, begin);
+  EXPECT_EQ(clock.ms, begin);
 }
 
 TEST(Limit, CountsBothDirections) {
   FakeClock clock;
   auto store = with_limits(make_mem_store(), std::make_shared<Bandwidth>(1000, 2000, clock));
-  int64_t begin = clock.ms_;
+  int64_t begin = clock.ms;
   ASSERT_TRUE(store->put("k", std::string(950, 'x')));
-  EXPECT_NEAR(static_cast<double>(clock.ms_ - begin), 1000, 5);
-  begin = clock.ms_;
+  EXPECT_NEAR(static_cast<double>(clock.ms - begin), 1000, 5);
+  begin = clock.ms;
   EXPECT_EQ(store->get("k")->size(), 950u);
-  EXPECT_NEAR(static_cast<double>(clock.ms_ - begin), 750 / 1.7, 5);
+  EXPECT_NEAR(static_cast<double>(clock.ms - begin), 750 / 1.7, 5);
 }
 
 class RetryTest : public testing::Test {
@@ -115,7 +105,7 @@ class RetryTest : public testing::Test {
 TEST_F(RetryTest, PassingFaultsAreHidden) {
   faults_->fail_next(Faults::kPut, 3);
   EXPECT_TRUE(store_->put("k", "body"));
-  EXPECT_EQ(clock_.sleeps_, 3);
+  EXPECT_EQ(clock_.sleeps, 3);
   faults_->lose_replies(Faults::kRemove | Faults::kPut, 1);
   EXPECT_TRUE(store_->put("k", "body"));
   faults_->fail_next(Faults::kGet | Faults::kHead | Faults::kList, 2);
@@ -142,17 +132,17 @@ TEST_F(RetryTest, PlainErrorsAreNotRepeated) {
   faults_->fail_next(Faults::kPut, 1, {EACCES, Fault::kPlain, "no"});
   EXPECT_EQ(code_of(store_->put("k", "body")), EACCES);
   EXPECT_EQ(code_of(store_->get("none")), ENOENT);
-  EXPECT_EQ(clock_.sleeps_, 0);
+  EXPECT_EQ(clock_.sleeps, 0);
 }
 
 TEST_F(RetryTest, DeadlineEndsIt) {
   policy_ = {1000, 100, 1000, 5'000, 5'000};
   auto store = with_retries(with_faults(make_mem_store(), faults_), policy_, clock_);
   faults_->fail_next(Faults::kGet, Faults::kForever);
-  int64_t begin = clock_.ms_;
+  int64_t begin = clock_.ms;
   EXPECT_FALSE(store->get("k"));
-  EXPECT_LE(clock_.ms_ - begin, 5'000);
-  EXPECT_GT(clock_.ms_ - begin, 3'000);
+  EXPECT_LE(clock_.ms - begin, 5'000);
+  EXPECT_GT(clock_.ms - begin, 3'000);
 }
 
 TEST_F(RetryTest, LostReplyOfFinish) {

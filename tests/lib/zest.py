@@ -79,6 +79,29 @@ def wait_until(condition, what, seconds=PATIENCE):
         time.sleep(0.05)
 
 
+class Forked:
+    """Child processes of this one, each of which calls the function with one of the arguments and ends."""
+
+    def __init__(self, function, arguments):
+        self.pids = []
+        for argument in arguments:
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    function(argument)
+                    os._exit(0)
+                except BaseException:
+                    traceback.print_exc(file=sys.stdout)
+                    sys.stdout.flush()
+                finally:
+                    os._exit(1)  # what the parent cleans up when it ends is not the child's
+            self.pids.append(pid)
+
+    def join(self):
+        ends = [os.waitpid(pid, 0)[1] for pid in self.pids]
+        assert not any(ends), ends
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))

@@ -86,20 +86,16 @@ def many_at_once():
 def one_file_by_many():
     top = main.dir("one")
     f = write_file(f"{top}/f", bytes(64 * 4096))
-    pids = []
-    for number in range(6):
-        pid = os.fork()
-        if pid == 0:
-            fd = os.open(f, os.O_RDWR)
-            for i in range(100):
-                for block in range(number, 64, 6):  # its own blocks
-                    os.pwrite(fd, bytes([number + 1]) * 4096, block * 4096)
-                assert os.pread(fd, 4096, number * 4096) == bytes([number + 1]) * 4096
-            os.close(fd)
-            os._exit(0)
-        pids.append(pid)
-    for pid in pids:
-        assert os.waitpid(pid, 0)[1] == 0
+
+    def work(number):
+        fd = os.open(f, os.O_RDWR)
+        for i in range(100):
+            for block in range(number, 64, 6):  # its own blocks
+                os.pwrite(fd, bytes([number + 1]) * 4096, block * 4096)
+            assert os.pread(fd, 4096, number * 4096) == bytes([number + 1]) * 4096
+        os.close(fd)
+
+    zest.Forked(work, range(6)).join()
     data = read_file(f)
     for block in range(64):
         assert data[block * 4096:(block + 1) * 4096] == bytes([block % 6 + 1]) * 4096, block

@@ -156,19 +156,16 @@ def deadlocks():
 
 def passing_a_lock_around_is_no_deadlock():
     path = write_file(main.dir("around") + "/f", b"x" * 10)
-    workers = []
-    for _ in range(4):
-        pid = os.fork()
-        if pid == 0:
-            fd = os.open(path, os.O_RDWR)
-            for i in range(60):
-                for at in (0, 1, 2):
-                    fcntl.lockf(fd, EX, 1, at)
-                for at in (i % 3, (i + 1) % 3, (i + 2) % 3):
-                    fcntl.lockf(fd, UN, 1, at)
-            os._exit(0)
-        workers.append(pid)
-    assert [os.waitpid(pid, 0)[1] for pid in workers] == [0] * 4
+
+    def work(_):
+        fd = os.open(path, os.O_RDWR)
+        for i in range(60):
+            for at in (0, 1, 2):
+                fcntl.lockf(fd, EX, 1, at)
+            for at in (i % 3, (i + 1) % 3, (i + 2) % 3):
+                fcntl.lockf(fd, UN, 1, at)
+
+    zest.Forked(work, range(4)).join()
 
 
 def closing_frees_at_once():
@@ -246,20 +243,13 @@ def many_waiters_do_not_stop_the_mount():
     path = write_file(d + "/f", b"x")
     holder = Process()
     assert holder.do("open", "f", path) == "ok" and holder.do("flock", "f", EX | NB) == "ok"
-    fds, waiters = [], []
-    for _ in range(40):
-        pid = os.fork()
-        if pid == 0:
-            fcntl.flock(os.open(path, os.O_RDWR), EX)
-            os._exit(0)
-        waiters.append(pid)
+    waiters = zest.Forked(lambda _: fcntl.flock(os.open(path, os.O_RDWR), EX), range(40))
     time.sleep(0.5)
     for i in range(50):
         write_file(f"{d}/{i}", b"still served")
     assert len(os.listdir(d)) == 51
     assert holder.do("flock", "f", UN) == "ok"
-    for pid in waiters:
-        assert os.waitpid(pid, 0)[1] == 0
+    waiters.join()
     holder.end()
 
 
