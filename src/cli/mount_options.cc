@@ -369,7 +369,14 @@ Result<void> resolve_fuse(const MountOptions& o, MountSettings& s) {
     f.root_squash = identity(o.root_squash, "--root-squash");
   f.default_permissions = !f.all_squash && !o.non_default_permission;
   // A name that the kernel keeps is there for all users, also for those who may not search its directory.
-  if (o.non_default_permission && !f.all_squash) f.entry_timeout_ms = f.dir_entry_timeout_ms = 0;
+  if (o.non_default_permission && !f.all_squash && f.allow_other) {
+    if (!o.entry_cache_given) f.entry_timeout_ms = 0;
+    if (!o.dir_entry_cache_given) f.dir_entry_timeout_ms = 0;
+    if (f.entry_timeout_ms > 0 || f.dir_entry_timeout_ms > 0)
+      log_warning(
+          "--non-default-permission with --entry-cache or --dir-entry-cache: for that long, users can reach what "
+          "another user looked up in a directory that they may not search");
+  }
   if (!o.umask.empty()) {
     ZEST_ASSIGN(uint32_t mask, octal(o.umask, "umask"));
     f.umask = static_cast<uint16_t>(mask & 0777);
@@ -466,6 +473,8 @@ void add_mount_options(CLI::App& app, MountOptions& o) {
 void add_client_options(CLI::App& app, MountOptions& o) {
   for (auto& group : groups())
     if (!is_of_mount(group)) add_group(app, o, group);
+  app.get_option("--entry-cache")->each([&o](const std::string&) { o.entry_cache_given = true; });
+  app.get_option("--dir-entry-cache")->each([&o](const std::string&) { o.dir_entry_cache_given = true; });
   app.get_option("--metrics")->each([&o](const std::string&) { o.metrics_given = true; });
   app.get_option("--consul")->each([&o](const std::string&) { o.consul_given = true; });
   app.add_option("--open-cache-limit", o.open_cache_limit, "files in the open cache; 0: any number")

@@ -39,6 +39,7 @@ struct MountOptions {
   int skip_dir_nlink = 20;
   // caches of metadata
   std::string attr_cache = "1.0s", entry_cache = "1.0s", dir_entry_cache = "1.0s", negative_entry_cache;
+  bool entry_cache_given = false, dir_entry_cache_given = false;
   std::string open_cache = "0s";
   bool readdir_cache = false;
   int64_t open_cache_limit = 10'000;

@@ -123,6 +123,18 @@ TEST(MountOptions, SquashedUsersAreNeverRoot) {
   EXPECT_TRUE(s.fuse.default_permissions);
 }
 
+TEST(MountOptions, NamesAreKeptWithoutTheKernelsChecksOnlyIfAsked) {
+  auto times = [](std::vector<std::string> argv) {
+    argv.insert(argv.end(), {"--non-default-permission", "-o", "allow_other"});
+    auto f = parse(std::move(argv)).settings.fuse;
+    return std::vector<int64_t>{f.attr_timeout_ms, f.entry_timeout_ms, f.dir_entry_timeout_ms};
+  };
+  EXPECT_EQ(times({}), (std::vector<int64_t>{1000, 0, 0}));
+  EXPECT_EQ(times({"--entry-cache", "5s"}), (std::vector<int64_t>{1000, 5000, 0}));
+  EXPECT_EQ(times({"--dir-entry-cache", "1", "--attr-cache", "3"}), (std::vector<int64_t>{3000, 0, 1000}));
+  EXPECT_EQ(times({"--all-squash", "1:1"}), (std::vector<int64_t>{1000, 1000, 1000})) << "all are one user";
+}
+
 TEST(Fstab, OptionsBecomeFlagsAndBack) {
   EXPECT_EQ(
       flags_of_fstab(
