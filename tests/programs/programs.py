@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Programs that ask much of a file system, on a mount: git, tar, rsync, SQLite, PostgreSQL, fio, dbench, a compiler."""
+"""Programs that ask much of a file system, on a mount: git, tar, rsync, SQLite, PostgreSQL, fio, dbench, a compiler,
+stress-ng."""
 import os
 import pathlib
 import random
@@ -213,6 +214,15 @@ def compiler():
     assert subprocess.run([f"{d}/prog"]).returncode == 34
 
 
+def stressors():
+    d = Shared.dir("stress")
+    for name in ("access chattr chdir chmod chown copy-file dentry dir dirdeep dirmany dup fallocate fcntl file-ioctl filename flock fpunch "
+                 "fsize fstat getdent handle hdd inode-flags inotify io iomix lease link locka lockf lockofd mknod open rename symlink "
+                 "sync-file touch utime xattr aio fifo msync readahead revio seek sendfile splice").split():
+        done = zest.run("stress-ng", f"--{name}", 2, "--timeout", 3, "--verify", "--temp-path", d)
+        assert "fail:" not in done.stdout + done.stderr, done.stdout + done.stderr
+
+
 def the_volume_is_sound():
     Shared.mount.umount()
     zest.zestfs("fsck", Shared.volume.meta)
@@ -224,5 +234,5 @@ def the_volume_is_sound():
 if len(sys.argv) == 4 and sys.argv[1] == "sqlite":
     sqlite_worker(sys.argv[2], int(sys.argv[3]))
     sys.exit(0)
-zest.main([tar_and_rsync, git_repository, sqlite_databases, postgres_database, fio_verifies, dbench_clients, compiler,
+zest.main([tar_and_rsync, git_repository, sqlite_databases, postgres_database, fio_verifies, dbench_clients, compiler, stressors,
            the_volume_is_sound])
