@@ -149,7 +149,7 @@ Result<void> FileSystem::rename(const Context& context, Ino parent, std::string_
   } else if (auto moved = meta_.rename(context, parent, name, new_parent, new_name, flags); !moved) {
     result = fail(std::move(moved.error()));
   } else {
-    changes_->name(parent, name, (flags & meta::kRenameExchange) != 0);
+    changes_->name(parent, name, (flags & (meta::kRenameExchange | meta::kRenameWhiteout)) != 0);
     changes_->name(new_parent, new_name, true);
   }
   op.end(code_of(result), [&] {

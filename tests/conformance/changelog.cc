@@ -182,6 +182,9 @@ TEST_P(Log, renames) {
   expect(fmt::format("MOVE({0},b,{0},c,2,{1},0):{2}", in, raw(c), raw(a)));
   ASSERT_OK(meta_->rename(root_, dir_, "b", dir_, "d", 0));
   expect(fmt::format("MOVE({0},b,{0},d,0,{1},0):{2}", in, raw(d), raw(c)));
+  ASSERT_OK(meta_->rename(root_, dir_, "c", dir_, "w", kRenameWhiteout));
+  EXPECT_EQ(fresh(), (Lines{fmt::format("MOVE({0},c,{0},w,0,0,0):{1}", in, raw(a)),
+                            fmt::format("CREATE({},c,0,0,6,0,0,,linux,false):{}", in, raw(find(dir_, "c")))}));
   ASSERT_OK(meta_->rename(root_, dir_, "d", dir_, "d", 0));
   EXPECT_ERRNO(EEXIST, meta_->rename(root_, dir_, "d", dir_, "c", kRenameNoReplace));
   EXPECT_EQ(fresh(), Lines{});

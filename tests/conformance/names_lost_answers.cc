@@ -53,6 +53,10 @@ void LostAnswers::all_operations(Breaks breaks) {
   const Ino file = find(dir, "f");
   CARRIED_OUT(link(root_, file, dir, "g"));
   CARRIED_OUT(rename(root_, dir, "l", dir, "m", 0));
+  CARRIED_OUT(rename(root_, dir, "m", dir, "w", kRenameWhiteout));
+  EXPECT_EQ(FileType::kChar, attr(find(dir, "m")).type);
+  CARRIED_OUT(unlink(root_, dir, "m"));
+  CARRIED_OUT(rename(root_, dir, "w", dir, "m", 0));
   CARRIED_OUT(rename(root_, dir, "m", dir, "sub", kRenameExchange));
   CARRIED_OUT(setattr(root_, file, kSetMode, Attr{.mode = 0600}));
   // The first removal makes the trash's directory, too.
@@ -64,7 +68,7 @@ void LostAnswers::all_operations(Breaks breaks) {
   EXPECT_EQ(names(dir), std::vector<std::string>{"f"});
   EXPECT_EQ(attr(file).nlink, 2u);
   EXPECT_EQ(attr(file).mode, 0600);
-  EXPECT_EQ(names(hour_dir()).size(), 3u);
+  EXPECT_EQ(names(hour_dir()).size(), 4u);
 }
 
 TEST_P(LostAnswers, a_lost_race_leaves_young_times_of_the_parent) {

@@ -30,8 +30,9 @@ TEST_P(Rename, refusals_before_anything_is_read) {
   EXPECT_EQ(EINVAL, rename(dir, "f", dir, ""));
   EXPECT_EQ(EINVAL, rename(dir, "f", dir, "a/b"));
   EXPECT_EQ(ENAMETOOLONG, rename(dir, "f", dir, std::string(256, 'x')));
-  EXPECT_EQ(ENOTSUP, rename(dir, "f", dir, "g", kRenameWhiteout));
-  EXPECT_EQ(ENOTSUP, rename(dir, "f", dir, "g", kRenameWhiteout | kRenameNoReplace));
+  EXPECT_EQ(EPERM, rename(Ino{raw(kTrashIno) + 1}, "x", dir, "x", kRenameWhiteout));
+  EXPECT_EQ(EINVAL, rename(dir, "f", dir, "g", kRenameWhiteout | kRenameExchange));
+  EXPECT_EQ(EINVAL, rename(dir, "f", dir, "g", kRenameWhiteout | kRenameNoReplace | kRenameRestore));
   EXPECT_EQ(EINVAL, rename(dir, "f", dir, "g", kRenameNoReplace | kRenameExchange));
   EXPECT_EQ(EINVAL, rename(dir, "f", dir, "g", 8));
   EXPECT_EQ(EINVAL, rename(dir, "f", dir, "g", kRenameRestore));
@@ -227,6 +228,63 @@ TEST_P(Rename, file_with_several_names) {
   EXPECT_EQ(0, rename(b, "other", b, "g"));
   EXPECT_EQ(*meta_->parents(file), (LinkCounts{{a, 1}}));
   EXPECT_EQ(attr(file).nlink, 1u);
+}
+
+TEST_P(Rename, leaves_a_whiteout) {
+  const Ino a = mkdir(kRootIno, "a", 02775), b = mkdir(kRootIno, "b");
+  const Ino file = mkfile(a, "f"), target = mkfile(b, "t"), sub = mkdir(a, "sub");
+  Attr group;
+  group.gid = 77;
+  ASSERT_OK(meta_->setattr(root_, a, kSetGid, group));
+  EXPECT_EQ(EEXIST, rename(a, "f", b, "t", kRenameWhiteout | kRenameNoReplace));
+  EXPECT_EQ(0, rename(a, "f", a, "f", kRenameWhiteout));
+  EXPECT_EQ(file, find(a, "f")) << "onto itself nothing moves";
+  EXPECT_EQ(EACCES, rename(a, "f", b, "t", kRenameWhiteout, user(1001)));
+  EXPECT_EQ(0, rename(a, "f", b, "t", kRenameWhiteout));
+  EXPECT_EQ(file, find(b, "t"));
+  EXPECT_ERRNO(ENOENT, meta_->getattr(root_, target));
+  const Attr left = attr(find(a, "f"));
+  EXPECT_EQ(FileType::kChar, left.type);
+  EXPECT_EQ(0u, left.rdev);
+  EXPECT_EQ(0, left.mode);
+  EXPECT_EQ(1u, left.nlink);
+  EXPECT_EQ(77u, left.gid) << "as any new file of a set-group-id directory";
+  // a directory, within its own; the whiteout is no subdirectory
+  EXPECT_EQ(0, rename(a, "sub", a, "moved", kRenameWhiteout | kRenameNoReplace));
+  EXPECT_EQ(sub, find(a, "moved"));
+  EXPECT_EQ(3u, attr(a).nlink);
+  EXPECT_EQ(FileType::kChar, attr(find(a, "sub")).type);
+  // and a whiteout is a file that others may replace or remove
+  EXPECT_EQ(0, rename(b, "t", a, "f"));
+  EXPECT_EQ(file, find(a, "f"));
+  ASSERT_OK(meta_->unlink(root_, a, "sub"));
+}
+
+TEST_P(Rename, a_whiteout_counts_as_a_new_file) {
+  const Ino dir = mkdir(kRootIno, "d");
+  const Ino file = mkfile(dir, "f");
+  change_format([](Format& format) { format.inodes = 2; });
+  EXPECT_EQ(ENOSPC, rename(dir, "f", dir, "g", kRenameWhiteout));
+  EXPECT_EQ(ENOENT, rename(dir, "missing", dir, "g", kRenameWhiteout));
+  EXPECT_EQ(file, find(dir, "f"));
+  EXPECT_EQ(0, rename(dir, "f", dir, "g"));
+}
+
+TEST_P(Rename, a_whiteout_inherits_the_acl_of_its_directory) {
+  change_format([](Format& format) { format.enable_acl = true; });
+  const Ino dir = mkdir(kRootIno, "d");
+  mkfile(dir, "f");
+  AclRule rule;
+  rule.owner = rule.group = rule.other = rule.mask = 7;
+  rule.users = {{1001, 7}};
+  ASSERT_OK(meta_->set_acl(root_, dir, true, rule));
+  EXPECT_EQ(0, rename(dir, "f", dir, "g", kRenameWhiteout));
+  const Ino left = find(dir, "f");
+  EXPECT_EQ(0, attr(left).mode);
+  auto inherited = meta_->get_acl(root_, left, false);
+  ASSERT_OK(inherited);
+  EXPECT_EQ(1u, inherited->users.size());
+  EXPECT_EQ(0, inherited->mask);
 }
 
 TEST_P(Rename, exchanges_two_names) {

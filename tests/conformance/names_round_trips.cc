@@ -91,6 +91,9 @@ TEST_P(RoundTripsOfNames, keep_to_the_budget) {
       3, rename(root_, dir->ino, "l", dir->ino, "h", 0));  // one link of two goes to the trash: its name is looked up
   (void)COSTS(3, rename(root_, kRootIno, "other", dir->ino, "other", 0));  // the directories above are read
   (void)COSTS(2, rmdir(root_, dir->ino, "other"));
+  (void)COSTS(2, rename(root_, dir->ino, "h", dir->ino, "i", meta::kRenameWhiteout));
+  (void)COSTS(2, unlink(root_, dir->ino, "h"));
+  (void)COSTS(2, rename(root_, dir->ino, "i", dir->ino, "h", 0));
   (void)COSTS(2, unlink(root_, dir->ino, "h"));
   (void)COSTS(2, readdir(root_, dir->ino, true));
 }

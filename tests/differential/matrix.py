@@ -80,7 +80,7 @@ class Topics:
 
     def rename(self):
         for source, target in itertools.product(KINDS, ["none"] + KINDS):
-            for flags in (0, 1, 2, 3, 8):  # not RENAME_WHITEOUT, which is not supported
+            for flags in range(9):
                 yield make(source, "{}/n") + make(target, "{}/m"), ROOT, ("rename", "{}/n", "{}/m", flags), ["{}", "{}/n", "{}/m"]
             for end in ("/", "/."):
                 yield make(source, "{}/n") + make(target, "{}/m"), ROOT, ("rename", "{}/n" + end, "{}/m", 0), ["{}", "{}/n", "{}/m"]

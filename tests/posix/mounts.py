@@ -6,9 +6,10 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 
-from common import expect, read_file, write_file, zest
+from common import expect, link_nameless, read_file, write_file, zest
 
 ENV = {"JFS_MOUNT_TIMEOUT": str(zest.PATIENCE)}
 
@@ -332,5 +333,58 @@ def two_mounts_see_each_other():
     two.umount()
 
 
+def below_an_overlay():
+    """As container hosts have it: what changes is written to the volume, over files that stay as they are."""
+    volume = zest.Volume()
+    mount = volume.mount("--enable-xattr", "-o", "dev")
+    for name in ("upper", "work"):
+        os.mkdir(mount.path(name))
+    lower, merged = f"{volume.folder}/lower", f"{volume.folder}/merged"
+    for name in (merged, lower, f"{lower}/dir", f"{lower}/dir/sub", f"{lower}/gone"):
+        os.mkdir(name)
+    for name in ("kept", "removed", "moved", "dir/in", "dir/sub/deep", "gone/x"):
+        write_file(f"{lower}/{name}", name.encode())
+    options = f"lowerdir={lower},upperdir={mount.path('upper')},workdir={mount.path('work')},redirect_dir=on,index=off"
+    overlay = ["mount", "-t", "overlay", "overlay", "-o", options, merged]
+    done = zest.run(*overlay, check=False)
+    if "unknown filesystem type" in done.stderr:
+        return print("this kernel has no overlay file system")
+    assert done.returncode == 0, done.stderr
+    zest.on_exit(lambda: zest.run("umount", "-l", merged, check=False))
+    os.unlink(f"{merged}/removed")
+    os.rename(f"{merged}/moved", f"{merged}/here")
+    shutil.rmtree(f"{merged}/gone")
+    os.mkdir(f"{merged}/gone")
+    os.rename(f"{merged}/dir", f"{merged}/there")
+    write_file(f"{merged}/kept", b"changed")
+    with open(f"{merged}/there/sub/deep", "ab") as file:
+        file.write(b" and more")
+    fd = os.open(merged, os.O_TMPFILE | os.O_RDWR)
+    os.write(fd, b"nameless")
+    link_nameless(fd, f"{merged}/named")
+    os.close(fd)
+
+    def check():
+        assert sorted(os.listdir(merged)) == ["gone", "here", "kept", "named", "there"]
+        assert os.listdir(f"{merged}/gone") == [] and sorted(os.listdir(f"{merged}/there")) == ["in", "sub"]
+        assert read_file(f"{merged}/here") == b"moved" and read_file(f"{merged}/kept") == b"changed"
+        assert read_file(f"{merged}/there/sub/deep") == b"dir/sub/deep and more" and read_file(f"{merged}/named") == b"nameless"
+
+    check()
+    for name in ("removed", "moved", "dir"):
+        st = os.lstat(mount.path("upper", name))
+        assert stat.S_ISCHR(st.st_mode) and st.st_rdev == 0
+    assert os.getxattr(mount.path("upper", "gone"), "trusted.overlay.opaque") == b"y"
+    zest.run("umount", merged)
+    mount.umount()
+    mount.start()
+    zest.run(*overlay)
+    check()
+    zest.run("umount", merged)
+    mount.umount()
+    assert read_file(f"{lower}/kept") == b"kept"
+    zest.zestfs("fsck", volume.meta)
+
+
 zest.main([mounts_in_the_background, errors_are_told, read_only, subdirectory, stops_on_signals, busy_and_forced,
-           after_a_crash, as_a_plain_user, through_mount_8, as_fstab_has_it, storage_changes_while_mounted, write_back_cache_of_the_kernel, two_mounts_see_each_other])
+           after_a_crash, as_a_plain_user, through_mount_8, as_fstab_has_it, storage_changes_while_mounted, write_back_cache_of_the_kernel, two_mounts_see_each_other, below_an_overlay])

@@ -1,5 +1,6 @@
 #include "front/fuse/session.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fuse3/fuse_lowlevel.h>
 #include <linux/fuse.h>
@@ -70,12 +71,18 @@ fuse_in_header header_of(const fuse_buf& buf) {
   return header;
 }
 
-// libfuse 3.14 would answer ENOSYS to FUSE_TMPFILE. Its body and reply are those of FUSE_CREATE, and the flags tell.
+// libfuse 3.14 would answer ENOSYS to FUSE_TMPFILE. Its body and reply are those of FUSE_CREATE, and the flags tell:
+// those of open(2), or none where an overlay file system asks.
 void adapt(fuse_buf& buf) {
-  auto header = header_of(buf);
-  if (header.opcode != FUSE_TMPFILE) return;
-  header.opcode = FUSE_CREATE;
-  std::memcpy(buf.mem, &header, sizeof(header));
+  struct {
+    fuse_in_header header;
+    fuse_create_in body;
+  } request;
+  if (header_of(buf).opcode != FUSE_TMPFILE || buf.size < sizeof(request)) return;
+  std::memcpy(&request, buf.mem, sizeof(request));
+  request.header.opcode = FUSE_CREATE;
+  request.body.flags |= O_TMPFILE;
+  std::memcpy(buf.mem, &request, sizeof(request));
 }
 
 // Small reads and writes mostly find all they need in memory.

@@ -1,5 +1,6 @@
-// rename (semantics.md 6.4): moves a name, replacing what has the new one, or exchanges two names.
-#include "meta/ops/entries.h"
+// rename (semantics.md 6.4): moves a name, replacing what has the new one and, if asked, leaving a whiteout, or
+// exchanges two names.
+#include "meta/ops/make_node.h"
 #include "volume/records.h"
 
 namespace zest::meta {
@@ -31,17 +32,22 @@ struct Rename {
   // what was done
   bool done = false;
   std::optional<Removal> replaced;
+  // a whiteout (character device 0:0, as overlay file systems have it) that takes the old name; no inode: none
+  Ino whiteout{0};
+  Attr whiteout_attr;
+  Result<void> room;  // for it: ENOSPC, EDQUOT
 
   bool exchange() const { return flags & kRenameExchange; }
   bool same_dir() const { return src.parent == dst.parent; }
 };
 
 Result<void> check_flags(uint32_t flags) {
-  if (flags & kRenameWhiteout) return fail((flags & ~(kRenameWhiteout | kRenameNoReplace)) == 0 ? ENOTSUP : EINVAL);
   switch (flags) {
     case 0:
     case kRenameNoReplace:
     case kRenameExchange:
+    case kRenameWhiteout:
+    case kRenameWhiteout | kRenameNoReplace:
     case kRenameNoReplace | kRenameRestore: return {};
     default: return fail(EINVAL);
   }
@@ -176,7 +182,25 @@ void write_exchange(State& state, Txn& txn, Rename& op) {
   write_parents(state, txn, op, -subdirs, subdirs);
 }
 
-Result<void> write_move(State& state, Txn& txn, Rename& op) {
+NewNode whiteout_of(const Rename& op) {
+  NewNode node;
+  node.parent = op.src.parent, node.name = op.src.name, node.type = FileType::kChar;
+  return node;
+}
+
+Result<void> write_whiteout(State& state, Txn& txn, const Context& ctx, Rename& op, std::optional<AclRule>& to_intern) {
+  if (op.src.dir.in_trash()) return fail(ENOENT);
+  if (!op.room) return fail(op.room.error());
+  const NewNode node = whiteout_of(op);
+  ZEST_ASSIGN(op.whiteout_attr, new_attr(state, txn, ctx, op.src.dir, node, op.now, to_intern));
+  ZEST_TRY(state.ledger.check_owner(state, op.whiteout_attr.uid, op.whiteout_attr.gid, 4096, 1));
+  txn.put(Key::entry(node.parent, node.name), Entry{node.type, op.whiteout});
+  txn.put_attr(op.whiteout, op.whiteout_attr);
+  account_inode_inline(state, txn, op.whiteout_attr, 1);
+  return {};
+}
+
+Result<void> write_move(State& state, Txn& txn, const Context& ctx, Rename& op, std::optional<AclRule>& to_intern) {
   Side &src = op.src, &dst = op.dst;
   int dst_subdirs = 0;
   if (dst.entry) {
@@ -185,6 +209,7 @@ Result<void> write_move(State& state, Txn& txn, Rename& op) {
     if (dst.entry->type == FileType::kDirectory) dst_subdirs--;
   }
   txn.erase(Key::entry(src.parent, src.name));
+  if (raw(op.whiteout) != 0) ZEST_TRY(write_whiteout(state, txn, ctx, op, to_intern));
   txn.put(Key::entry(dst.parent, dst.name), *src.entry);
   moved_inode(txn, op, src.entry->ino, *src.attr, src.parent, dst.parent);
   const int moved_dir = src.attr->is_dir() && !op.same_dir() ? 1 : 0;
@@ -199,6 +224,10 @@ void account_stat(State& state, Ino dir, const Attr& attr, int sign) {
 void after_rename(State& state, const Context& ctx, const Rename& op, const Usage& src_usage, const Usage& dst_usage) {
   const Side &src = op.src, &dst = op.dst;
   if (op.replaced) after_removal(state, ctx, *op.replaced);
+  if (raw(op.whiteout) != 0) {
+    account_inode(state, op.whiteout_attr, 1);
+    account_entry(state, src.parent, op.whiteout_attr, 1);
+  }
   for (const Side* side : {&src, &dst}) {
     if (side->entry) state.open_files.forget_attr(side->entry->ino);
     if (!op.exchange()) break;
@@ -268,17 +297,20 @@ Result<void> check_quotas(Meta& meta, const Context& ctx, const Rename& op, Usag
   return state.ledger.check_quota(state, ctx, dst_dir, src.space - dst.space, src.inodes - dst.inodes, src_dir);
 }
 
-void log_move(State& state, Txn& txn, const Rename& op) {
+// Others know no whiteouts: to them one was made when the name had moved.
+void log_move(State& state, Txn& txn, const Context& ctx, const Rename& op) {
   state.change_log.add(txn, op.now, "MOVE",
-                       {op.src.parent, op.src.name, op.dst.parent, op.dst.name, op.flags,
+                       {op.src.parent, op.src.name, op.dst.parent, op.dst.name, op.flags & ~kRenameWhiteout,
                         op.dst.entry ? op.dst.entry->ino : Ino{0}, op.replaced ? op.replaced->trash : op.trash},
                        op.src.entry->ino);
+  if (raw(op.whiteout) != 0) log_create(state, txn, ctx, whiteout_of(op), op.whiteout, op.now, false);
 }
 
 // One transaction. False: not the inodes whose usage was counted; count again.
 Result<bool> try_rename(State& state, const Context& ctx, Rename& op, const Usage* src_usage, const Usage* dst_usage) {
   const Ino dst_dir = op.dst.parent;
   bool counted = true;
+  std::optional<AclRule> to_intern;
   auto body = [&](Txn& txn) -> Result<void> {
     op.done = false;
     op.replaced.reset();
@@ -296,15 +328,17 @@ Result<bool> try_rename(State& state, const Context& ctx, Rename& op, const Usag
     if (op.exchange())
       write_exchange(state, txn, op);
     else
-      ZEST_TRY(write_move(state, txn, op));
-    log_move(state, txn, op);
+      ZEST_TRY(write_move(state, txn, ctx, op, to_intern));
+    log_move(state, txn, ctx, op);
     return {};
   };
   auto settled = [&](Txn& txn) -> Result<bool> {
     ZEST_ASSIGN(auto entry, txn.entry(dst_dir, op.dst.name));
     return op.src.entry && entry && entry->ino == op.src.entry->ino;
   };
-  ZEST_TRY(run_entries(state, {op.src.parent, dst_dir}, body, settled));
+  ZEST_TRY(intern_and_run(state, to_intern, [&] {
+    return run_entries(state, {op.src.parent, dst_dir}, body, settled);
+  }));
   return counted;
 }
 
@@ -321,6 +355,13 @@ Result<EntryAttr> Meta::rename(const Context& ctx, Ino src_parent, std::string_v
   ZEST_TRY(check_request(state, ctx, op));
   if (!(flags & (kRenameNoReplace | kRenameExchange))) {
     ZEST_ASSIGN(op.trash, state.trash.hour_dir(state, op.dst.parent, false));
+  }
+  if (flags & kRenameWhiteout) {
+    if (is_trash(op.src.parent)) return fail(EPERM);
+    op.room = state.ledger.check_volume(state, 4096, 1);
+    if (op.room) op.room = state.ledger.check_quota(state, ctx, op.src.parent, 4096, 1);
+    ZEST_ASSIGN(const uint64_t number, state.inodes.next());
+    op.whiteout = Ino{number};
   }
   ZEST_ASSIGN(const bool crosses, crosses_quota(state, op.src.parent, op.dst.parent));
   Usage src_usage, dst_usage;
