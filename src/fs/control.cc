@@ -199,7 +199,7 @@ void ControlHandle::start(const Context& caller) {
   if (job_.joinable()) job_.join();  // it has ended: running_ is false
   Context context = caller;
   context.check_permission = true;
-  context.keeps_inodes = false;
+  context.keeps_inodes = context.keeps_xattrs = false;
   context.attempt = nullptr;  // that of the caller's request, which ends before the job does
   if (context.gids.empty()) context.gids = groups_of_process(caller.pid);
   context.gids.push_back(caller.gid);

@@ -46,6 +46,7 @@ struct Context {
   const std::atomic<bool>* cancelled = nullptr;  // long and blocking calls give EINTR once it is true
   Attempt* attempt = nullptr;                    // null: nobody will ask again
   bool keeps_inodes = false;  // what it named it may ask about by number, even removed, until Meta::forget()
+  bool keeps_xattrs = false;  // and so the extended attributes of what is no regular file
 
   void note(Ino ino) const {
     if (attempt) std::atomic_ref(attempt->ino).store(raw(ino), std::memory_order_relaxed);

@@ -7,8 +7,8 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <string>
 
+#include "meta/record.h"
 #include "volume/attr.h"
 #include "volume/types.h"
 
@@ -18,15 +18,16 @@ namespace zest::meta {
 class Removed {
  public:
   struct Node {
-    std::mutex mutex;                           // of what follows; may be held over a call to the engine
-    Attr attr;                                  // link count 0
-    std::map<std::string, std::string> xattrs;  // set since: those that it had went with its record
+    std::mutex mutex;  // of what follows; may be held over a call to the engine
+    Attr attr;         // link count 0
+    XattrMap xattrs;
   };
 
-  void keep(Ino ino, const Attr& attr) {
+  void keep(Ino ino, const Attr& attr, XattrMap xattrs) {
     auto node = std::make_shared<Node>();
     node->attr = attr;
     node->attr.nlink = 0;
+    node->xattrs = std::move(xattrs);
     insert(ino, std::move(node));
   }
   void keep_trashed(Ino ino) { insert(ino, nullptr); }

@@ -57,12 +57,12 @@ TEST_P(Unlink, several_at_once_fail_and_succeed_each_on_its_own) {
 
 TEST_P(Unlink, what_the_caller_keeps_lives_on_in_memory) {
   Context kernel;
-  kernel.keeps_inodes = true;
+  kernel.keeps_inodes = kernel.keeps_xattrs = true;
   const Ino dir = mkdir(kRootIno, "d"), sub = mkdir(dir, "sub");
   mkdir(dir, "unkept");
-  ASSERT_OK(meta_->setxattr(root_, sub, "user.before", "1", 0));
   auto fifo = meta_->mknod(root_, dir, "fifo", FileType::kFifo, 0644, 0, 0);
   ASSERT_OK(fifo);
+  for (const Ino ino : {sub, fifo->ino}) ASSERT_OK(meta_->setxattr(root_, ino, "user.before", "2", 0));
   ASSERT_OK(meta_->rmdir(kernel, dir, "sub"));
   ASSERT_OK(meta_->unlink(kernel, dir, "fifo"));
   for (const Ino gone : {sub, fifo->ino}) {
@@ -76,6 +76,8 @@ TEST_P(Unlink, what_the_caller_keeps_lives_on_in_memory) {
     EXPECT_EQ(0700, attr(gone).mode);
     EXPECT_EQ(5u, attr(gone).uid);
     EXPECT_ERRNO(EPERM, meta_->setattr(user(7), gone, meta::kSetMode, Attr{}));
+    EXPECT_EQ("2", meta_->getxattr(root_, gone, "user.before").value_or(""));
+    ASSERT_OK(meta_->removexattr(root_, gone, "user.before"));
     EXPECT_ERRNO(ENODATA, meta_->getxattr(root_, gone, "user.before"));
     ASSERT_OK(meta_->setxattr(root_, gone, "user.x", "1", meta::kXattrCreate));
     EXPECT_ERRNO(EEXIST, meta_->setxattr(root_, gone, "user.x", "1", meta::kXattrCreate));
@@ -94,8 +96,10 @@ TEST_P(Unlink, what_the_caller_keeps_lives_on_in_memory) {
   EXPECT_ERRNO(ENOENT, meta_->getattr(root_, unkept));
   // replaced by a rename
   const Ino from = mkdir(dir, "from"), to = mkdir(dir, "to");
+  ASSERT_OK(meta_->setxattr(root_, to, "user.before", "2", 0));
   ASSERT_OK(meta_->rename(kernel, dir, "from", dir, "to", 0));
   EXPECT_EQ(0u, attr(to).nlink);
+  EXPECT_EQ("2", meta_->getxattr(root_, to, "user.before").value_or(""));
   EXPECT_EQ(2u, attr(from).nlink);
 }
 

@@ -379,7 +379,7 @@ def removed_directory_in_use():
     os.close(fd)
 
 
-def use_without_a_name(fd, kind, xattrs):
+def use_without_a_name(fd, kind):
     """What Linux allows with a descriptor of an inode that lost its last name."""
     time.sleep(1.1)  # the kernel asks again
     st = os.fstat(fd)
@@ -392,12 +392,14 @@ def use_without_a_name(fd, kind, xattrs):
     assert stat.S_IMODE(after.st_mode) == 0o751 and (after.st_uid, after.st_gid) == (ALICE, BOB)
     assert (after.st_atime_ns, after.st_mtime_ns) == (1_000_000_001, 2_000_000_002) and after.st_ctime_ns > st.st_ctime_ns
     assert after.st_ino == st.st_ino and after.st_nlink == 0
-    if xattrs:
-        os.setxattr(fd, "trusted.x", b"1")
-        expect("EEXIST", os.setxattr, fd, "trusted.x", b"2", os.XATTR_CREATE)
-        assert os.getxattr(fd, "trusted.x") == b"1" and os.listxattr(fd) == ["trusted.x"]
-        os.removexattr(fd, "trusted.x")
-        expect("ENODATA", os.getxattr, fd, "trusted.x")
+    assert os.listxattr(fd) == ["trusted.before"] and os.getxattr(fd, "trusted.before") == b"0"
+    os.setxattr(fd, "trusted.before", b"1", os.XATTR_REPLACE)
+    os.removexattr(fd, "trusted.before")
+    os.setxattr(fd, "trusted.x", b"1")
+    expect("EEXIST", os.setxattr, fd, "trusted.x", b"2", os.XATTR_CREATE)
+    assert os.getxattr(fd, "trusted.x") == b"1" and os.listxattr(fd) == ["trusted.x"]
+    os.removexattr(fd, "trusted.x")
+    expect("ENODATA", os.getxattr, fd, "trusted.x")
 
 
 def opened_nodes(d):
@@ -417,6 +419,8 @@ def removed_nodes_in_use():
         os.mkdir(mount.path("d"))
         fds = opened_nodes(mount.path("d"))
         os.mkdir(mount.path("d", "over"))
+        for name in ("dir", "fifo", "null"):
+            os.setxattr(mount.path("d", name), "trusted.before", b"0")
         os.rename(mount.path("d", "over"), mount.path("d", "dir"))  # replaced, not removed
         for name in ("fifo", "null", "sock"):
             os.unlink(mount.path("d", name))
@@ -427,7 +431,7 @@ def removed_nodes_in_use():
                 os.chmod(f"/proc/self/fd/{fd}", 0o751)
                 assert stat.S_IMODE(os.fstat(fd).st_mode) == 0o751
             else:
-                use_without_a_name(fd, kind, True)
+                use_without_a_name(fd, kind)
         expect("ENOENT", os.open, "x", os.O_CREAT | os.O_WRONLY, dir_fd=fds[stat.S_IFDIR])
         assert os.listdir(fds[stat.S_IFDIR]) == []
         again = os.open(f"/proc/self/fd/{fds[stat.S_IFDIR]}", os.O_RDONLY)

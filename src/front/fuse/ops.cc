@@ -402,7 +402,7 @@ fuse_lowlevel_ops operations(const Options& options) {
   // Kernels with a cache of their own writes ask without writing it back first; they take whole files for data instead.
   if (!options.writeback_cache) ops.lseek = lseek;
   ops.getlk = getlk, ops.setlk = setlk, ops.flock = flock;
-  if (options.enable_xattr || options.posix_acl) {
+  if (options.serves_xattrs()) {
     ops.setxattr = setxattr, ops.getxattr = getxattr;
     ops.listxattr = listxattr, ops.removexattr = removexattr;
   }

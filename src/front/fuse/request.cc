@@ -84,6 +84,7 @@ Request::Request(fuse_req_t req, Cancel cancel)
   context_.pid = static_cast<uint32_t>(from->pid);
   context_.attempt = &slot_->request.attempt;
   context_.keeps_inodes = true;
+  context_.keeps_xattrs = options.serves_xattrs();
   umask_ = options.umask == 0xFFFF ? static_cast<uint16_t>(from->umask & 0777) : options.umask;
   if (options.all_squash || (options.root_squash && from->uid == 0)) {
     auto& as = options.all_squash ? *options.all_squash : *options.root_squash;

@@ -45,6 +45,7 @@ struct Options {
   std::optional<Identity> root_squash, all_squash;
   uint16_t umask = 0xFFFF;  // replaces the caller's unless 0xFFFF
   size_t max_threads = 256, idle_threads = 4;
+  bool serves_xattrs() const { return enable_xattr || posix_acl; }
 };
 
 class Notifier;

@@ -78,7 +78,17 @@ void account_inode(State& state, const Attr& attr, int sign) {
 
 namespace {
 
-void remove_directory_inode(State& state, Txn& txn, Removal& removal, const std::string& trash_name, Time now) {
+// The extended attributes go with the record, unless somebody may still ask about them.
+Result<void> remove_xattrs(Txn& txn, const Context& ctx, Removal& removal) {
+  if (ctx.keeps_xattrs && !removal.attr.is_file() && removal.attr.type != FileType::kSymlink) {
+    ZEST_ASSIGN(removal.xattrs, txn.xattrs(removal.ino));
+  }
+  txn.erase(Key::xattrs(removal.ino));
+  return {};
+}
+
+Result<void> remove_directory_inode(State& state, Txn& txn, const Context& ctx, Removal& removal,
+                                    const std::string& trash_name, Time now) {
   txn.erase(Key::dir_stat(removal.ino));
   txn.erase(Key::dir_quota(removal.ino));
   if (raw(removal.trash) != 0) {
@@ -88,12 +98,13 @@ void remove_directory_inode(State& state, Txn& txn, Removal& removal, const std:
     txn.put_attr(removal.ino, attr);
     txn.put(Key::entry(removal.trash, trash_name), Entry{attr.type, removal.ino});
     removal.fate = Fate::kTrashed;
-    return;
+    return {};
   }
+  ZEST_TRY(remove_xattrs(txn, ctx, removal));
   txn.erase(Key::inode(removal.ino));
-  txn.erase(Key::xattrs(removal.ino));
   account_inode_inline(state, txn, removal.attr, -1);
   removal.fate = Fate::kDestroyed;
+  return {};
 }
 
 void move_file_to_trash(Txn& txn, Removal& removal, const std::string& trash_name, Time now) {
@@ -111,7 +122,7 @@ void move_file_to_trash(Txn& txn, Removal& removal, const std::string& trash_nam
 }
 
 // The last name goes, and not into the trash.
-void remove_last_name(State& state, Txn& txn, Removal& removal, Time now) {
+Result<void> remove_last_name(State& state, Txn& txn, const Context& ctx, Removal& removal, Time now) {
   Attr attr = removal.attr;
   const bool had_links = raw(attr.parent) == 0;
   if (had_links) txn.erase(Key::parents(removal.ino));
@@ -123,10 +134,10 @@ void remove_last_name(State& state, Txn& txn, Removal& removal, Time now) {
     txn.put_attr(removal.ino, attr);
     if (const uint64_t sid = state.sid; sid != 0) txn.put(Key::sustained(sid, removal.ino), true);
     removal.fate = Fate::kSustained;
-    return;
+    return {};
   }
+  ZEST_TRY(remove_xattrs(txn, ctx, removal));
   txn.erase(Key::inode(removal.ino));
-  txn.erase(Key::xattrs(removal.ino));
   if (attr.is_file()) {
     txn.put(Key::del_file(removal.ino, attr.length), now.sec);
   } else if (attr.type == FileType::kSymlink) {
@@ -134,13 +145,14 @@ void remove_last_name(State& state, Txn& txn, Removal& removal, Time now) {
   }
   account_inode_inline(state, txn, attr, -1);
   removal.fate = Fate::kDestroyed;
+  return {};
 }
 
 }  // namespace
 
-Result<Removal> remove_inode(State& state, Txn& txn, Ino parent, std::string_view name, const Entry& entry,
-                             const std::optional<Attr>& attr, Ino trash, Time now) {
-  Removal removal{Fate::kMissing, parent, entry.ino, trash, {}};
+Result<Removal> remove_inode(State& state, Txn& txn, const Context& ctx, Ino parent, std::string_view name,
+                             const Entry& entry, const std::optional<Attr>& attr, Ino trash, Time now) {
+  Removal removal{Fate::kMissing, parent, entry.ino, trash, {}, {}};
   if (!attr) {
     removal.attr.type = entry.type;
     return removal;
@@ -150,7 +162,7 @@ Result<Removal> remove_inode(State& state, Txn& txn, Ino parent, std::string_vie
   const std::string trash_name = raw(removal.trash) != 0 ? trash_entry_name(parent, entry.ino, name) : std::string();
 
   if (attr->is_dir()) {
-    remove_directory_inode(state, txn, removal, trash_name, now);
+    ZEST_TRY(remove_directory_inode(state, txn, ctx, removal, trash_name, now));
     return removal;
   }
   if (raw(removal.trash) != 0 && attr->nlink > 1) {
@@ -168,7 +180,7 @@ Result<Removal> remove_inode(State& state, Txn& txn, Ino parent, std::string_vie
     if (raw(left.parent) == 0) txn.add_links(entry.ino, parent, -1);
     removal.fate = Fate::kLinked;
   } else {
-    remove_last_name(state, txn, removal, now);
+    ZEST_TRY(remove_last_name(state, txn, ctx, removal, now));
   }
   return removal;
 }
@@ -180,7 +192,7 @@ void keep_for_kernel(State& state, const Removal& removal) {
   if (removal.fate == Fate::kTrashed) return state.removed.keep_trashed(removal.ino);
   Attr attr = removal.attr;
   attr.ctime = state.clock.now();
-  state.removed.keep(removal.ino, attr);
+  state.removed.keep(removal.ino, attr, removal.xattrs);
 }
 
 }  // namespace

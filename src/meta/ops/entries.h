@@ -33,14 +33,15 @@ enum class Fate {
 struct Removal {
   Fate fate = Fate::kMissing;
   Ino parent{0}, ino{0}, trash{0};
-  Attr attr;  // before it; of a missing inode only the type
+  Attr attr;        // before it; of a missing inode only the type
+  XattrMap xattrs;  // for who keeps them, if it was destroyed
 };
 
 // Changes the inode behind an entry that is about to be removed (the entry itself is the caller's). For a directory it
 // must be known to be empty. trash: the hour directory, 0 for none. At most one read: whether a name in the trash is
-// taken, for a file with several names.
-Result<Removal> remove_inode(State& state, Txn& txn, Ino parent, std::string_view name, const Entry& entry,
-                             const std::optional<Attr>& attr, Ino trash, Time now);
+// taken, for a file with several names; or the extended attributes, for who keeps them.
+Result<Removal> remove_inode(State& state, Txn& txn, const Context& ctx, Ino parent, std::string_view name,
+                             const Entry& entry, const std::optional<Attr>& attr, Ino trash, Time now);
 // Ledgers, open files, deletion of data, and what the caller may still ask about. After the commit.
 void after_removal(State& state, const Context& ctx, const Removal& removal);
 

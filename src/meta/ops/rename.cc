@@ -205,7 +205,8 @@ Result<void> write_move(State& state, Txn& txn, const Context& ctx, Rename& op, 
   int dst_subdirs = 0;
   if (dst.entry) {
     txn.erase(Key::entry(dst.parent, dst.name));
-    ZEST_ASSIGN(op.replaced, remove_inode(state, txn, dst.parent, dst.name, *dst.entry, dst.attr, op.trash, op.now));
+    ZEST_ASSIGN(op.replaced,
+                remove_inode(state, txn, ctx, dst.parent, dst.name, *dst.entry, dst.attr, op.trash, op.now));
     if (dst.entry->type == FileType::kDirectory) dst_subdirs--;
   }
   txn.erase(Key::entry(src.parent, src.name));

@@ -33,7 +33,7 @@ Result<Removal> take_name(State& state, Txn& txn, const Context& ctx, Ino parent
   ZEST_TRY(check_kind(txn, *entry, directory_wanted));
   ctx.note(entry->ino);
   txn.erase(Key::entry(parent, name));
-  return remove_inode(state, txn, parent, name, *entry, attr, trash, now);
+  return remove_inode(state, txn, ctx, parent, name, *entry, attr, trash, now);
 }
 
 Result<Attr> changeable_directory(State& state, Txn& txn, const Context& ctx, Ino parent) {
