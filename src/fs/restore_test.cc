@@ -146,6 +146,10 @@ TEST_F(Restore, RemovalAndRenameAreNotRepeated) {
   ASSERT_TRUE(fs->rename(context(), kRootIno, "a", kRootIno, "c", 0));
   ASSERT_TRUE(fs->rename(again(), kRootIno, "a", kRootIno, "c", 0));
   attempt = {};
+  ASSERT_TRUE(fs->rename(context(), kRootIno, "c", kRootIno, "w", meta::kRenameWhiteout));
+  ASSERT_TRUE(fs->rename(again(), kRootIno, "c", kRootIno, "w", meta::kRenameWhiteout));
+  EXPECT_EQ(lookup("w"), b) << "the whiteout does not follow";
+  attempt = {};
   ASSERT_TRUE(fs->link(context(), b, kRootIno, "l"));
   ASSERT_TRUE(fs->link(again(), b, kRootIno, "l"));
   attempt = {};
