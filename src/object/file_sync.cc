@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <future>
+#include <memory>
 #include <utility>
 
 namespace zest::object {
@@ -16,6 +18,14 @@ int sync_path(const std::string& path, int flags) {
   ::close(fd);
   // Some network file systems cannot sync a folder; there is nothing more to be done then.
   return flags & O_DIRECTORY && (code == EINVAL || code == ENOTSUP) ? 0 : code;
+}
+
+template <class Paths>
+int sync_all(const Paths& paths, int flags) {
+  int code = 0;
+  for (const auto& path : paths)
+    if (int one = sync_path(path, flags)) code = one;
+  return code;
 }
 
 void start_writing(const std::string& path) {
@@ -47,7 +57,7 @@ void FileSync::bound() {
   batch_.everything = true;
 }
 
-int FileSync::flush(const Batch& batch) const {
+int FileSync::flush(const Batch& batch) {
   if (batch.everything) {
     int fd = ::open(root_.c_str(), O_RDONLY | O_CLOEXEC);
     if (fd < 0) return errno;
@@ -58,12 +68,16 @@ int FileSync::flush(const Batch& batch) const {
   // With all of it under way, the first flush of the file system's journal does for most of the others.
   if (batch.files.size() > 1)
     for (const auto& file : batch.files) start_writing(file);
-  int code = 0;
-  for (const auto& file : batch.files)
-    if (int one = sync_path(file, 0)) code = one;
-  for (const auto& folder : batch.folders)
-    if (int one = sync_path(folder, O_DIRECTORY)) code = one;
-  return code;
+  // Side by side a file and its folder share one such flush.
+  auto folders = std::make_shared<std::packaged_task<int()>>([&] { return sync_all(batch.folders, O_DIRECTORY); });
+  auto folders_code = folders->get_future();
+  if (batch.files.empty())
+    (*folders)();
+  else
+    beside_.submit([folders] { (*folders)(); });
+  int code = sync_all(batch.files, 0);
+  int other = folders_code.get();
+  return code ? code : other;
 }
 
 Result<void> FileSync::sync() {

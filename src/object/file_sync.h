@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/threads.h"
 
 namespace zest::object {
 
@@ -36,10 +37,11 @@ class FileSync {
     std::set<std::string> folders;
     bool everything = false;
   };
-  int flush(const Batch& batch) const;  // an errno
-  void bound();                         // with mutex_ held
+  int flush(const Batch& batch);  // an errno
+  void bound();                   // with mutex_ held
 
   const std::string root_;
+  ThreadPool beside_{"sync", 1, 1};
   std::mutex mutex_;
   std::condition_variable done_;
   Batch batch_;                          // what was added and not yet taken by a flush
