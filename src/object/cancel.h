@@ -1,7 +1,9 @@
-// Ends a request that is under way, from another thread. The request then fails with ECANCELED.
+// Ends a request that is under way, from another thread, and tells how far it is. The request then fails with
+// ECANCELED.
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <utility>
@@ -16,6 +18,9 @@ class Cancel {
     if (wake_) wake_();
   }
   bool cancelled() const { return cancelled_; }
+  // Bytes of the answer so far.
+  uint64_t received() const { return received_.load(std::memory_order_relaxed); }
+  void note_received(uint64_t bytes) { received_.store(bytes, std::memory_order_relaxed); }
   // By the request: how to make it look at cancelled(), until it detaches with an empty function.
   void attach(std::function<void()> wake) {
     std::lock_guard lock(mutex_);
@@ -25,6 +30,7 @@ class Cancel {
  private:
   std::mutex mutex_;
   std::atomic<bool> cancelled_{false};
+  std::atomic<uint64_t> received_{0};
   std::function<void()> wake_;
 };
 

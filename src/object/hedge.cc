@@ -67,7 +67,7 @@ Result<size_t> Hedge::run(std::span<char> into, Read read) {
     std::lock_guard lock(race->mutex);
     race->over = true;
     if (!got && race->got) {
-      std::memcpy(into.data(), race->copy.data(), *race->got);
+      std::memcpy(into.data(), race->copy.get(), *race->got);
       got = *race->got;
     }
   }
@@ -88,6 +88,11 @@ void Hedge::watch() {
       auto race = waiting_.begin()->second;
       waiting_.erase(waiting_.begin());
       race->place.reset();
+      if (!race->spared && 2 * race->first.received() >= race->size) {
+        race->spared = true;
+        race->place = waiting_.emplace(Clock::now() + like(race->size).late_after().value_or(kLeastLate), race);
+        continue;
+      }
       if (saved_ < 1 || running_ >= kAtOnce) continue;
       saved_ -= 1;
       running_++;
@@ -98,8 +103,8 @@ void Hedge::watch() {
 }
 
 void Hedge::run_second(const RacePtr& race) {
-  std::vector<char> copy(race->size);
-  auto got = race->read(copy, race->second);
+  auto copy = std::make_unique_for_overwrite<char[]>(race->size);
+  auto got = race->read({copy.get(), race->size}, race->second);
   {
     std::lock_guard lock(race->mutex);
     if (got && !race->over) {

@@ -1,5 +1,6 @@
 // The slow tail of a store's answers is mostly one slow server or connection: a read that takes much longer than recent
-// ones of its size is asked for once more, the first answer is taken, and the other request is ended.
+// ones of its size is asked for once more, the first answer is taken, and the other request is ended. One of which half
+// is there has as much time again: a second one would hardly be quicker.
 //
 // At most one read in twenty is asked for twice, and few at once: a store that is slow as a whole is not made slower.
 #pragma once
@@ -60,9 +61,10 @@ class Hedge {
     size_t size = 0;
     Cancel first, second;
     std::optional<Waiting::iterator> place;  // guarded by the Hedge's mutex_
+    bool spared = false;                     // it was late, and nearly done; guarded likewise
     std::mutex mutex;                        // of what follows
     bool over = false;                       // the first has ended
-    std::vector<char> copy;                  // what the second gave
+    std::unique_ptr<char[]> copy;            // what the second gave
     std::optional<size_t> got;
   };
 

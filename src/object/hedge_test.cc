@@ -66,6 +66,25 @@ TEST(Hedge, TheSecondRequestSavesOneThatHangs) {
   EXPECT_EQ(hedge.won(), 1u);
 }
 
+TEST(Hedge, OneThatIsHalfThereHasAsMuchTimeAgain) {
+  Source source;
+  Hedge hedge;
+  warm_up(hedge, source);
+  std::string into(100, '-');
+  for (uint64_t received : {49, 50}) {
+    std::atomic<bool> first{true};
+    auto begin = std::chrono::steady_clock::now();
+    auto got = hedge.run(into, [&](auto room, Cancel& cancel) {
+      cancel.note_received(received);
+      return source.read(room, cancel, first.exchange(false));
+    });
+    ASSERT_TRUE(got) << got.error().message();
+    auto late = milliseconds(received < 50 ? 5 : 10);
+    EXPECT_GE(std::chrono::steady_clock::now() - begin, late);
+  }
+  EXPECT_EQ(hedge.won(), 2u);
+}
+
 TEST(Hedge, WhenTheFirstAnswersTheSecondIsEnded) {
   Source source;
   std::string into(100, '-');

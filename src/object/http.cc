@@ -55,6 +55,7 @@ struct Transfer {
 
   void on_body(std::string_view data) {
     response.received += data.size();
+    if (request.cancel) request.cancel->note_received(response.received);
     if (response.status / 100 != 2) {
       response.body.append(data.substr(0, kMaxErrorBody - std::min(kMaxErrorBody, response.body.size())));
       return;
