@@ -34,6 +34,14 @@ std::unexpected<Error> lost(const std::string& key, const Error& error) {
   return fail(EIO, error.fault, fmt::format("{}: {}", key, error.message()));
 }
 
+// Part of a block: lent, or copied.
+void give(const BufferPtr& block, uint32_t offset, std::span<char> into, Lent* lent) {
+  if (lent)
+    *lent = {block, {block->data() + offset, into.size()}};
+  else
+    std::memcpy(into.data(), block->data() + offset, into.size());
+}
+
 }  // namespace
 
 bool Density::note(const BlockId& id, uint32_t bytes) {
@@ -128,11 +136,12 @@ BufferPtr BlockStore::take_memory(size_t bytes, int64_t timeout_ms) {
   return pool_.get(bytes, timeout_ms);
 }
 
-Result<void> BlockStore::get_range(const BlockId& id, uint32_t offset, std::span<char> into) {
+Result<void> BlockStore::get_range(const BlockId& id, uint32_t offset, std::span<char> into,
+                                   object::SegmentSums* sums) {
   auto name = key(id);
   Waiting waiting(Part::kObject);
   auto start = now_us();
-  auto got = storage_.get_into(name, offset, into);
+  auto got = storage_.get_into(name, offset, into, sums);
   auto took = now_us() - start;
   log_slow(fmt::format("RANGE({},{})", offset, into.size()).c_str(), name, took);
   stats_.object_gets++;
@@ -156,10 +165,10 @@ size_t BlockStore::parts_for(size_t bytes) const {
   return static_cast<size_t>(std::clamp<int64_t>(parts, 1, kMaxParts));
 }
 
-Result<void> BlockStore::get_parts(const BlockId& id, std::span<char> into) {
+Result<void> BlockStore::get_parts(const BlockId& id, std::span<char> into, object::SegmentSums* sums) {
   Waiting waiting(Part::kObject);
   size_t parts = parts_for(into.size());
-  if (parts == 1) return get_range(id, 0, into);
+  if (parts == 1) return get_range(id, 0, into, sums);
   std::mutex mutex;
   std::condition_variable ended;
   size_t running = parts - 1;
@@ -185,7 +194,8 @@ Result<BufferPtr> BlockStore::get_block(const BlockId& id, BufferPtr into, bool 
   if (!into) return fail(ENOMEM, Fault::kUnavailable, "no memory to read " + key(id));
   std::span<char> room(into->data(), id.bytes);
   if (compression_ == object::Compression::kNone) {
-    ZEST_TRY(awaited && ranged_ ? get_parts(id, room) : get_range(id, 0, room));
+    auto* sums = ranged_ ? &into->sums() : nullptr;  // of what is stored
+    ZEST_TRY(awaited && ranged_ ? get_parts(id, room, sums) : get_range(id, 0, room, sums));
   } else {
     auto bound = object::compress_bound(compression_, id.bytes);
     auto hold = pool_.budget().take(static_cast<int64_t>(bound), kMemoryWaitMs);
@@ -226,10 +236,10 @@ Result<BufferPtr> BlockStore::run(const FetchPtr& fetch, BufferPtr into, bool fo
   return block;
 }
 
-bool BlockStore::read_near(const BlockId& id, uint32_t offset, std::span<char> into) {
+bool BlockStore::read_near(const BlockId& id, uint32_t offset, std::span<char> into, Lent* lent) {
   if (auto fetch = fetches_.find(id); fetch && fetch->done()) {
     if (auto block = fetch->wait(nullptr)) {
-      std::memcpy(into.data(), (*block)->data() + offset, into.size());
+      give(*block, offset, into, lent);
       return true;
     }
   }
@@ -249,9 +259,9 @@ Result<void> BlockStore::get_only(const BlockId& id, uint32_t offset, std::span<
 }
 
 Result<void> BlockStore::read(const BlockId& id, uint32_t offset, std::span<char> into, bool whole,
-                              const std::atomic<bool>* cancelled, FetchPtr* keep) {
+                              const std::atomic<bool>* cancelled, FetchPtr* keep, Lent* lent) {
   if (uint64_t{offset} + into.size() > id.bytes) return fail(EIO, key(id) + ": read beyond the end of the block");
-  if (read_near(id, offset, into)) return {};
+  if (read_near(id, offset, into, lent)) return {};
   stats_.cache_misses++;
   stats_.cache_miss_bytes += into.size();
   auto fetch = fetches_.find(id);
@@ -276,7 +286,7 @@ Result<void> BlockStore::read(const BlockId& id, uint32_t offset, std::span<char
     if (!block && block.error().code == ENOMEM && ranged_) return get_only(id, offset, into);
   }
   if (!block) return fail(std::move(block.error()));
-  std::memcpy(into.data(), (*block)->data() + offset, into.size());
+  give(*block, offset, into, lent);
   if (keep) *keep = std::move(fetch);
   return {};
 }

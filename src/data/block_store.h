@@ -59,11 +59,12 @@ class BlockStore {
   Result<void> upload(const BlockId& id, const BufferPtr& data, const object::Placement& placement = {});
 
   // Bytes [offset, offset + into.size()) of the block: from a fetch in progress, the cache, or the object store. whole:
-  // the rest of the block will be wanted too. `keep`, if given, gets the whole block when it was fetched.
+  // the rest of the block will be wanted too. `keep`, if given, gets the whole block when it was fetched. `lent`: as
+  // for Data::read().
   Result<void> read(const BlockId& id, uint32_t offset, std::span<char> into, bool whole,
-                    const std::atomic<bool>* cancelled, FetchPtr* keep = nullptr);
+                    const std::atomic<bool>* cancelled, FetchPtr* keep = nullptr, Lent* lent = nullptr);
   // Only what can be had without waiting; false otherwise.
-  bool read_near(const BlockId& id, uint32_t offset, std::span<char> into);
+  bool read_near(const BlockId& id, uint32_t offset, std::span<char> into, Lent* lent = nullptr);
   // Begins to fetch the block in the background. Null when it is in the cache, or memory is short (at least `reserve`
   // bytes of the budget stay free).
   FetchPtr read_ahead(const BlockId& id, int64_t reserve);
@@ -83,11 +84,11 @@ class BlockStore {
  private:
   static constexpr int64_t kFarUs = 30'000;
   BufferPtr take_memory(size_t bytes, int64_t timeout_ms);
-  Result<void> get_range(const BlockId& id, uint32_t offset, std::span<char> into);
+  Result<void> get_range(const BlockId& id, uint32_t offset, std::span<char> into, object::SegmentSums* sums = nullptr);
   // For a reader that wants no more than this of the block.
   Result<void> get_only(const BlockId& id, uint32_t offset, std::span<char> into);
   // The whole block, in parts at once when one GET of it takes long.
-  Result<void> get_parts(const BlockId& id, std::span<char> into);
+  Result<void> get_parts(const BlockId& id, std::span<char> into, object::SegmentSums* sums);
   size_t parts_for(size_t bytes) const;
   Result<BufferPtr> get_block(const BlockId& id, BufferPtr into, bool awaited);
   // For the claimer: does the GET, keeps it in the cache, tells everybody.

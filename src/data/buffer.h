@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "base/budget.h"
 
@@ -24,6 +26,9 @@ class Buffer {
   void set_size(size_t size) { size_ = size; }
   size_t capacity() const { return capacity_; }
   std::string_view view() const { return {data_, size_}; }
+  // CRC-32C of each 32 KiB of the data, if somebody had to compute them (object/crc32c.h); else empty.
+  std::vector<uint32_t>& sums() { return sums_; }
+  const std::vector<uint32_t>& sums() const { return sums_; }
 
  private:
   friend class BufferPool;
@@ -31,6 +36,7 @@ class Buffer {
   std::shared_ptr<BufferShelf> shelf_;
   char* data_;
   size_t size_ = 0, capacity_;
+  std::vector<uint32_t> sums_;
   Budget::Hold hold_;
 };
 using BufferPtr = std::shared_ptr<Buffer>;

@@ -72,6 +72,12 @@ class ReadHandle {
   virtual ~ReadHandle() = default;
 };
 
+// Bytes that lie in memory anyway, for who needs no copy of them. They stay as they are for as long as `owner` is held.
+struct Lent {
+  std::shared_ptr<const void> owner;  // null: nothing was lent
+  std::span<const char> bytes;
+};
+
 class Data : public meta::DataHooks {
  public:
   // Takes the store as open_volume_store() built it. The meta must be loaded; it outlives this.
@@ -84,9 +90,9 @@ class Data : public meta::DataHooks {
   virtual std::unique_ptr<ReadHandle> open_reader(Ino ino) = 0;
   // Up to into.size() bytes at `offset` of a file of `length` bytes (as meta and writer know it); holes are zeroes;
   // fewer only at the end of the file. Buffered writes are seen. EIO names the key in the log; never zeroes for lost
-  // data. `cancelled` may be null.
+  // data. `cancelled` may be null. `lent`, if given, may get the bytes instead of `into`: all of them, if it has any.
   virtual Result<size_t> read(ReadHandle&, uint64_t length, uint64_t offset, std::span<char> into,
-                              const std::atomic<bool>* cancelled) = 0;
+                              const std::atomic<bool>* cancelled, Lent* lent = nullptr) = 0;
 
   // Buffers data; visible at once to reads of this mount. Waits for memory. Reports, once, an earlier failure of the
   // file's background work, which the next flush() reports even so.

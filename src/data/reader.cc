@@ -68,12 +68,12 @@ std::unique_ptr<ReadHandle> Reader::open(Ino ino) {
 }
 
 Result<size_t> Reader::read(FileHandle& handle, uint64_t length, uint64_t offset, std::span<char> into,
-                            const std::atomic<bool>* cancelled) {
+                            const std::atomic<bool>* cancelled, Lent* lent) {
   if (offset >= length || into.empty()) return size_t{0};
   into = into.first(std::min<uint64_t>(into.size(), length - offset));
   int64_t started = clock_.monotonic_ms();
   for (int attempt = 0;; attempt++) {
-    auto result = read_once(handle, length, offset, into, cancelled);
+    auto result = read_once(handle, length, offset, into, cancelled, lent);
     if (result) return into.size();
     auto error = std::move(result.error());
     if (error.code == EINTR || is_cancelled(cancelled)) return fail(EINTR);
@@ -93,7 +93,7 @@ Result<size_t> Reader::read(FileHandle& handle, uint64_t length, uint64_t offset
 }
 
 Result<void> Reader::read_once(FileHandle& handle, uint64_t length, uint64_t offset, std::span<char> into,
-                               const std::atomic<bool>* cancelled) {
+                               const std::atomic<bool>* cancelled, Lent* lent) {
   Streams::Plan plan;
   {
     std::lock_guard lock(handle.mutex);
@@ -110,15 +110,17 @@ Result<void> Reader::read_once(FileHandle& handle, uint64_t length, uint64_t off
     rest = rest.subspan(piece.size());
     at += piece.size();
   }
-  auto missing = std::remove_if(parts.begin(), parts.end(),
-                                [&](const Part& part) { return blocks_.read_near(part.id, part.offset, part.into); });
+  if (parts.size() != 1 || parts[0].into.size() != into.size()) lent = nullptr;
+  auto missing = std::remove_if(parts.begin(), parts.end(), [&](const Part& part) {
+    return blocks_.read_near(part.id, part.offset, part.into, lent);
+  });
   parts.erase(missing, parts.end());
   if (parts.empty() && plan.to <= plan.from) return {};
   before_wait();
 
   std::vector<FileHandle::Ahead> fetched;
   bool enough = plan.to <= plan.from || fetch_ahead(handle.ino, plan, fetched);
-  auto result = parts.empty() ? Result<void>{} : read_parts(parts, plan.sequential, cancelled);
+  auto result = parts.empty() ? Result<void>{} : read_parts(parts, plan.sequential, cancelled, lent);
   for (auto& part : parts)
     if (part.fetch) fetched.push_back({std::move(part.fetch), part.end, plan.stream});
   hold(handle, plan, std::move(fetched));
@@ -175,7 +177,7 @@ Result<void> Reader::locate(Ino ino, ChunkIndex chunk, uint32_t pos, std::span<c
   return {};
 }
 
-Result<void> Reader::read_parts(std::vector<Part>& parts, bool whole, const std::atomic<bool>* cancelled) {
+Result<void> Reader::read_parts(std::vector<Part>& parts, bool whole, const std::atomic<bool>* cancelled, Lent* lent) {
   Group group;
   for (size_t i = 1; i < parts.size(); i++) {
     group.add();
@@ -184,7 +186,7 @@ Result<void> Reader::read_parts(std::vector<Part>& parts, bool whole, const std:
     });
   }
   Part& first = parts[0];
-  auto mine = blocks_.read(first.id, first.offset, first.into, whole, cancelled, &first.fetch);
+  auto mine = blocks_.read(first.id, first.offset, first.into, whole, cancelled, &first.fetch, lent);
   auto others = group.wait();  // they write into the caller's buffer: never leave before them
   return mine ? others : mine;
 }

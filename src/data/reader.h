@@ -38,7 +38,7 @@ class Reader {
 
   std::unique_ptr<ReadHandle> open(Ino ino);
   Result<size_t> read(FileHandle& handle, uint64_t length, uint64_t offset, std::span<char> into,
-                      const std::atomic<bool>* cancelled);
+                      const std::atomic<bool>* cancelled, Lent* lent);
   // Read-ahead of handles that are idle, or of all (memory is short).
   void drop_read_ahead(bool all);
   void stop() { stopper_.stop(); }
@@ -53,9 +53,9 @@ class Reader {
     FetchPtr fetch;  // the whole block, if it was fetched
   };
   Result<void> read_once(FileHandle& handle, uint64_t length, uint64_t offset, std::span<char> into,
-                         const std::atomic<bool>* cancelled);
+                         const std::atomic<bool>* cancelled, Lent* lent);
   Result<void> locate(Ino ino, ChunkIndex chunk, uint32_t pos, std::span<char> into, std::vector<Part>& parts);
-  Result<void> read_parts(std::vector<Part>& parts, bool whole, const std::atomic<bool>* cancelled);
+  Result<void> read_parts(std::vector<Part>& parts, bool whole, const std::atomic<bool>* cancelled, Lent* lent);
   // Fetches what the plan says; false: memory was short.
   bool fetch_ahead(Ino ino, const Streams::Plan& plan, std::vector<FileHandle::Ahead>& out);
   bool fetch_piece(const Slice& piece, uint64_t base, uint64_t from, uint64_t to, size_t stream,

@@ -62,6 +62,23 @@ TEST(Reading, SmallReadsOfABigFileInOrderFetchEachBlockOnce) {
   EXPECT_LE(v.faults->count(Faults::kGet) - before, 9u);  // and the first, small one
 }
 
+TEST(Reading, BytesOfABlockInMemoryAreLent) {
+  Volume v(Volume::small(), "none", 256);
+  auto text = pattern(1 << 20, 15);
+  Ino ino = v.file("f", text);
+  auto handle = v.data->open_reader(ino);
+  auto read = [&](uint64_t offset, size_t size, bool lends) {
+    std::string into(size, '\xee');
+    Lent lent;
+    EXPECT_EQ(v.data->read(*handle, text.size(), offset, into, nullptr, &lent).value_or(0), size) << offset;
+    EXPECT_EQ(lent.owner != nullptr, lends) << offset;
+    EXPECT_EQ(lends ? std::string(lent.bytes.data(), lent.bytes.size()) : into, text.substr(offset, size)) << offset;
+  };
+  read(0, 200'000, true);
+  read(200'000, 10'000, true);
+  read(256 * 1024 - 100, 200, false);  // of two blocks
+}
+
 TEST(Reading, RandomReadsFetchOnlyTheirRange) {
   Volume v(Volume::small(), "none", 1024);
   auto text = pattern(8 << 20, 6);

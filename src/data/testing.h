@@ -181,8 +181,9 @@ struct Volume {
     Result<std::string> get(const std::string& key, uint64_t offset, uint64_t size) override {
       return inner->get(key, offset, size);
     }
-    Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer) override {
-      return inner->get_into(key, offset, buffer);
+    Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer,
+                            object::SegmentSums* sums) override {
+      return inner->get_into(key, offset, buffer, sums);
     }
     Result<void> put(const std::string& key, std::string_view body, const object::Placement& where) override {
       return inner->put(key, body, where);

@@ -109,8 +109,8 @@ void VolumeData::tick() {
 }
 
 Result<size_t> VolumeData::read(ReadHandle& handle, uint64_t length, uint64_t offset, std::span<char> into,
-                                const std::atomic<bool>* cancelled) {
-  return reader_->read(static_cast<FileHandle&>(handle), length, offset, into, cancelled);
+                                const std::atomic<bool>* cancelled, Lent* lent) {
+  return reader_->read(static_cast<FileHandle&>(handle), length, offset, into, cancelled, lent);
 }
 
 Result<void> VolumeData::write(Ino ino, uint64_t offset, std::span<const char> data,

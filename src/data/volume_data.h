@@ -25,7 +25,7 @@ class VolumeData : public Data {
 
   std::unique_ptr<ReadHandle> open_reader(Ino ino) override { return reader_->open(ino); }
   Result<size_t> read(ReadHandle& handle, uint64_t length, uint64_t offset, std::span<char> into,
-                      const std::atomic<bool>* cancelled) override;
+                      const std::atomic<bool>* cancelled, Lent* lent) override;
   Result<void> write(Ino ino, uint64_t offset, std::span<const char> data, const std::atomic<bool>* cancelled) override;
   Result<void> flush(Ino ino, const std::atomic<bool>* cancelled) override;
   Result<void> flush_all() override { return writer_->flush_all(); }

@@ -61,14 +61,15 @@ Result<FileSystem::Opened> FileSystem::do_open(const Context& context, Ino ino, 
   return Opened{handle->id, opened.attr, opened.keep_cache, false};
 }
 
-Result<size_t> FileSystem::read(const Context& context, Ino ino, uint64_t fh, uint64_t offset, std::span<char> into) {
+Result<size_t> FileSystem::read(const Context& context, Ino ino, uint64_t fh, uint64_t offset, std::span<char> into,
+                                data::Lent* lent) {
   if (ino == kLogIno) {  // would log its own reading
     auto handle = handles_->find(fh, ino);
     if (!handle || !handle->special) return fail(EBADF);
     return handle->special->read(context, offset, into);
   }
   Op op(*this, context, Method::kRead);
-  auto result = do_read(context, ino, fh, offset, into);
+  auto result = do_read(context, ino, fh, offset, into, lent);
   stats_->read(result.value_or(0));
   op.end(code_of(result), [&] {
     auto got = result.value_or(0);
@@ -78,8 +79,8 @@ Result<size_t> FileSystem::read(const Context& context, Ino ino, uint64_t fh, ui
   return result;
 }
 
-Result<size_t> FileSystem::do_read(const Context& context, Ino ino, uint64_t fh, uint64_t offset,
-                                   std::span<char> into) {
+Result<size_t> FileSystem::do_read(const Context& context, Ino ino, uint64_t fh, uint64_t offset, std::span<char> into,
+                                   data::Lent* lent) {
   auto handle = handles_->find(fh, ino);
   if (!handle || handle->is_dir) return fail(EBADF);
   if (handle->special) return handle->special->read(context, offset, into);
@@ -91,7 +92,7 @@ Result<size_t> FileSystem::do_read(const Context& context, Ino ino, uint64_t fh,
   std::call_once(handle->reader_once, [&] { handle->reader = data_.open_reader(ino); });
   uint64_t length = open.length.load(std::memory_order_acquire);
   if (offset >= length || into.empty()) return size_t{0};
-  auto result = data_.read(*handle->reader, length, offset, into, context.cancelled);
+  auto result = data_.read(*handle->reader, length, offset, into, context.cancelled, lent);
   if (!result && result.error().code == ENOENT) return fail(as_handle_error(std::move(result.error())));
   return result;
 }

@@ -152,7 +152,9 @@ class FileSystem {
   Result<Created> create(const Context&, Ino parent, std::string_view name, uint16_t mode, uint16_t umask,
                          uint32_t flags);
   Result<Created> tmpfile(const Context&, Ino parent, uint16_t mode, uint16_t umask, uint32_t flags);
-  Result<size_t> read(const Context&, Ino ino, uint64_t fh, uint64_t offset, std::span<char> into);
+  // lent: as for Data::read().
+  Result<size_t> read(const Context&, Ino ino, uint64_t fh, uint64_t offset, std::span<char> into,
+                      data::Lent* lent = nullptr);
   // from_cache: pages that a client's cache writes back; their offset holds even for O_APPEND handles, which otherwise
   // write at the end of the file as it is now.
   Result<size_t> write(const Context&, Ino ino, uint64_t fh, uint64_t offset, std::span<const char> bytes,
@@ -221,7 +223,7 @@ class FileSystem {
   Result<Attr> do_setattr(const Context&, Ino ino, std::optional<uint64_t> fh, const Change& change);
   Result<Attr> do_truncate(const Context&, Ino ino, std::optional<uint64_t> fh, uint64_t length);
   Result<Opened> do_open(const Context&, Ino ino, uint32_t flags);
-  Result<size_t> do_read(const Context&, Ino ino, uint64_t fh, uint64_t offset, std::span<char> into);
+  Result<size_t> do_read(const Context&, Ino ino, uint64_t fh, uint64_t offset, std::span<char> into, data::Lent* lent);
   Result<size_t> do_write(const Context&, Ino ino, uint64_t fh, uint64_t offset, std::span<const char> bytes,
                           bool from_cache);
   Result<void> flush_open(const Context&, OpenInode& open);

@@ -1,8 +1,10 @@
 #include "object/crc32c.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstring>
+#include <string>
 
 #if defined(__x86_64__)
 #include <nmmintrin.h>
@@ -131,6 +133,25 @@ uint32_t run_instruction(const char* p, size_t n, uint32_t crc) { return run_tab
 uint32_t crc32c(std::string_view data, uint32_t before) {
   static const auto run = have_instruction() ? &run_instruction : &run_tables;
   return ~run(data.data(), data.size(), ~before);
+}
+
+std::vector<uint32_t> crc32c_segments(std::string_view data) {
+  std::vector<uint32_t> sums;
+  sums.reserve((data.size() + kCrcSegment - 1) / kCrcSegment);
+  for (size_t at = 0; at < data.size(); at += kCrcSegment) sums.push_back(crc32c(data.substr(at, kCrcSegment)));
+  return sums;
+}
+
+uint32_t crc32c_joined(std::span<const uint32_t> segments, size_t size) {
+  static const Shift shift(kCrcSegment);
+  uint32_t sum = 0;
+  for (size_t i = 0; i < segments.size(); i++) {
+    size_t length = std::min(kCrcSegment, size - i * kCrcSegment);
+    // what stands before is shifted over the segment, as if that were zeroes
+    sum = length == kCrcSegment ? shift(sum) : ~crc32c(std::string(length, '\0'), ~sum);
+    sum ^= segments[i];
+  }
+  return sum;
 }
 
 uint32_t crc32c_portable(std::string_view data, uint32_t before) {

@@ -29,5 +29,18 @@ TEST(Crc32c, AllLengthsAndAlignmentsAgree) {
     }
 }
 
+TEST(Crc32c, SegmentsTellTheChecksumOfAll) {
+  std::string data(3 * kCrcSegment + 100, ' ');
+  uint32_t seed = 7;
+  for (char& c : data) c = static_cast<char>((seed = seed * 1664525 + 1013904223) >> 24);
+  for (size_t size : {size_t{0}, size_t{1}, kCrcSegment - 1, kCrcSegment, 2 * kCrcSegment, data.size()}) {
+    auto part = std::string_view(data).substr(0, size);
+    auto segments = crc32c_segments(part);
+    ASSERT_EQ(segments.size(), (size + kCrcSegment - 1) / kCrcSegment);
+    EXPECT_EQ(segments.empty() ? 0 : segments[0], crc32c(part.substr(0, kCrcSegment)));
+    EXPECT_EQ(crc32c_joined(segments, size), crc32c(part)) << size;
+  }
+}
+
 }  // namespace
 }  // namespace zest::object

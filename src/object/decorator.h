@@ -22,8 +22,9 @@ class Decorator : public Storage {
   Result<std::string> get(const std::string& key, uint64_t offset = 0, uint64_t size = kToEnd) override {
     return inner_->get(key, offset, size);
   }
-  Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer) override {
-    return inner_->get_into(key, offset, buffer);
+  Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer,
+                          SegmentSums* sums = nullptr) override {
+    return inner_->get_into(key, offset, buffer, sums);
   }
   Result<void> put(const std::string& key, std::string_view body, const Placement& where = {}) override {
     return inner_->put(key, body, where);

@@ -30,7 +30,8 @@ class Encrypt : public Decorator {
     return plain.substr(offset, size);
   }
 
-  Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer) override {
+  Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer, SegmentSums* sums) override {
+    if (sums) sums->clear();
     ZEST_ASSIGN(std::string sealed, inner_->get(key));
     if (offset == 0 && !in_the_clear(key, sealed)) {
       auto size = envelope_->unseal_into(sealed, buffer);

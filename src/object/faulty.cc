@@ -161,7 +161,8 @@ class Faulty : public Decorator {
       return body;
     });
   }
-  Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer) override {
+  Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer, SegmentSums* sums) override {
+    if (sums) sums->clear();
     ZEST_ASSIGN(std::string body, get(key, offset, buffer.size()));
     return body.copy(buffer.data(), buffer.size());
   }

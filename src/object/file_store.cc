@@ -92,7 +92,8 @@ class FileStore : public Storage {
     return body;
   }
 
-  Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer) override {
+  Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer, SegmentSums* sums) override {
+    if (sums) sums->clear();
     uint64_t stored = 0;
     Fd fd(open_object(key, stored));
     if (fd.get() < 0) return open_error(key);

@@ -54,8 +54,8 @@ class Limited : public Decorator {
     if (body) bandwidth_->download.take(body->size());
     return body;
   }
-  Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer) override {
-    auto size = inner_->get_into(key, offset, buffer);
+  Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer, SegmentSums* sums) override {
+    auto size = inner_->get_into(key, offset, buffer, sums);
     if (size) bandwidth_->download.take(*size);
     return size;
   }

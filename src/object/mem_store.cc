@@ -36,7 +36,8 @@ class MemStore : public Storage {
     return body->substr(offset, size);
   }
 
-  Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer) override {
+  Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer, SegmentSums* sums) override {
+    if (sums) sums->clear();
     auto body = find(key);
     if (!body) return fail(ENOENT);
     if (offset >= body->size()) return size_t{0};

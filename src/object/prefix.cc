@@ -21,8 +21,8 @@ class Prefix : public Decorator {
   Result<std::string> get(const std::string& key, uint64_t offset, uint64_t size) override {
     return inner_->get(prefix_ + key, offset, size);
   }
-  Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer) override {
-    return inner_->get_into(prefix_ + key, offset, buffer);
+  Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer, SegmentSums* sums) override {
+    return inner_->get_into(prefix_ + key, offset, buffer, sums);
   }
   Result<void> put(const std::string& key, std::string_view body, const Placement& where) override {
     if (key.empty()) return fail(EINVAL, "put: empty key");

@@ -38,8 +38,9 @@ Result<ObjectInfo> Replaceable::head(const std::string& key) { return current()-
 Result<std::string> Replaceable::get(const std::string& key, uint64_t offset, uint64_t size) {
   return current()->get(key, offset, size);
 }
-Result<size_t> Replaceable::get_into(const std::string& key, uint64_t offset, std::span<char> buffer) {
-  return current()->get_into(key, offset, buffer);
+Result<size_t> Replaceable::get_into(const std::string& key, uint64_t offset, std::span<char> buffer,
+                                     SegmentSums* sums) {
+  return current()->get_into(key, offset, buffer, sums);
 }
 Result<void> Replaceable::put(const std::string& key, std::string_view body, const Placement& where) {
   return current()->put(key, body, where);

@@ -21,7 +21,7 @@ class Replaceable : public Storage {
   Result<void> create() override;
   Result<ObjectInfo> head(const std::string& key) override;
   Result<std::string> get(const std::string& key, uint64_t offset, uint64_t size) override;
-  Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer) override;
+  Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer, SegmentSums* sums) override;
   Result<void> put(const std::string& key, std::string_view body, const Placement& where) override;
   Result<void> copy(const std::string& dst, const std::string& src) override;
   Result<bool> restore(const std::string& key, int days) override;

@@ -55,8 +55,8 @@ class Retry : public Decorator {
   Result<std::string> get(const std::string& key, uint64_t offset, uint64_t size) override {
     return get_like([&] { return inner_->get(key, offset, size); });
   }
-  Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer) override {
-    return get_like([&] { return inner_->get_into(key, offset, buffer); });
+  Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer, SegmentSums* sums) override {
+    return get_like([&] { return inner_->get_into(key, offset, buffer, sums); });
   }
   Result<void> put(const std::string& key, std::string_view body, const Placement& where) override {
     return put_like([&] { return inner_->put(key, body, where); });

@@ -92,10 +92,12 @@ class S3Store : public Storage {
     return std::move(response.body);
   }
 
-  Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer) override {
+  Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer, SegmentSums* sums) override {
+    if (sums) sums->clear();
     if (buffer.empty()) return size_t{0};
-    return hedge_.run(buffer, [this, key, offset](std::span<char> into, Cancel& cancel) {
-      return get_once(key, offset, into, cancel);
+    return hedge_.run(buffer, [this, key, offset, buffer, sums](std::span<char> into, Cancel& cancel) {
+      // a second request may outlive the call
+      return get_once(key, offset, into, cancel, into.data() == buffer.data() ? sums : nullptr);
     });
   }
   RequestCounts counts() const override { return {hedge_.sent(), hedge_.won()}; }
@@ -232,14 +234,15 @@ class S3Store : public Storage {
     call.timeout_ms = options_.put_timeout_ms;
     return call;
   }
-  Result<size_t> get_once(const std::string& key, uint64_t offset, std::span<char> into, Cancel& cancel) {
+  Result<size_t> get_once(const std::string& key, uint64_t offset, std::span<char> into, Cancel& cancel,
+                          SegmentSums* sums) {
     auto call = reading("GET", key);
     set_range(call, offset, into.size());
     call.into = into;
     call.cancel = &cancel;
     ZEST_ASSIGN(auto response, client_.call(call));
     if (response.status == kPastEnd) return size_t{0};
-    ZEST_TRY(check_body(call, response, offset, into.size(), {into.data(), response.into_size}));
+    ZEST_TRY(check_body(call, response, offset, into.size(), {into.data(), response.into_size}, sums));
     return response.into_size;
   }
   void place(S3Call& call, const Placement& where) const {
@@ -263,7 +266,7 @@ class S3Store : public Storage {
 
   // The body must be as long as the object makes it, and, if it is the whole object, have its checksum.
   Result<void> check_body(const S3Call& call, const HttpResponse& response, uint64_t offset, uint64_t size,
-                          std::string_view body) const {
+                          std::string_view body, SegmentSums* sums = nullptr) const {
     uint64_t total = response.received;
     if (response.status == 206) {
       auto range = ContentRange::parse(response.header("content-range"));
@@ -277,8 +280,11 @@ class S3Store : public Storage {
           EIO, Fault::kUnavailable,
           client_.name(call) + ": " + std::to_string(body.size()) + " bytes instead of " + std::to_string(expected));
     auto checksum = parse_uint(response.header(kChecksumHeader));
-    if (checksum && client_.target().checksum && body.size() == total && crc32c(body) != *checksum)
+    if (!checksum || !client_.target().checksum || body.size() != total) return {};
+    auto segments = crc32c_segments(body);
+    if (crc32c_joined(segments, body.size()) != *checksum)
       return fail(EIO, Fault::kUnavailable, client_.name(call) + ": the body does not have its checksum");
+    if (sums) *sums = std::move(segments);
     return {};
   }
 

@@ -117,6 +117,23 @@ TEST(S3Store, ShortAndCorruptBodiesNeverGetThrough) {
   EXPECT_EQ(got.error().fault, Fault::kUnavailable);
 }
 
+TEST(S3Store, TheChecksumsOfAWholeBodyAreHandedOut) {
+  std::string body(100'000, 'b');
+  std::string header = "x-amz-meta-crc32c: " + std::to_string(crc32c(body));
+  HttpStub stub([&](const Request& request) {
+    if (request.headers.at("range") == "bytes=0-99999")
+      return Reply{206, {"Content-Range: bytes 0-99999/100000", header}, body};
+    return Reply{206, {"Content-Range: bytes 0-9/100000", header}, body.substr(0, 10)};
+  });
+  auto store = store_on(stub, {}, false);
+  std::string buffer(body.size(), '.');
+  SegmentSums sums;
+  ASSERT_EQ(store->get_into("k", 0, buffer, &sums).value_or(0), body.size());
+  EXPECT_EQ(sums, crc32c_segments(body));
+  ASSERT_EQ(store->get_into("k", 0, std::span(buffer).first(10), &sums).value_or(0), 10u);
+  EXPECT_TRUE(sums.empty()) << "nobody has computed those";
+}
+
 TEST(S3Store, ServerThatIgnoresRanges) {
   std::string body = "0123456789";
   HttpStub stub([&](const Request&) { return Reply{200, {}, body}; });

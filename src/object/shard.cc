@@ -47,8 +47,8 @@ class Shards : public Storage {
   Result<std::string> get(const std::string& key, uint64_t offset, uint64_t size) override {
     return of(key).get(key, offset, size);
   }
-  Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer) override {
-    return of(key).get_into(key, offset, buffer);
+  Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer, SegmentSums* sums) override {
+    return of(key).get_into(key, offset, buffer, sums);
   }
   Result<void> put(const std::string& key, std::string_view body, const Placement& where) override {
     return of(key).put(key, body, where);

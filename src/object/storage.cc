@@ -5,7 +5,8 @@
 
 namespace zest::object {
 
-Result<size_t> Storage::get_into(const std::string& key, uint64_t offset, std::span<char> buffer) {
+Result<size_t> Storage::get_into(const std::string& key, uint64_t offset, std::span<char> buffer, SegmentSums* sums) {
+  if (sums) sums->clear();
   ZEST_ASSIGN(std::string body, get(key, offset, buffer.size()));
   if (body.size() > buffer.size()) return fail(EIO, "get " + key + ": more bytes than were asked for");
   std::memcpy(buffer.data(), body.data(), body.size());

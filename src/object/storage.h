@@ -59,6 +59,8 @@ struct RequestCounts {
 
 constexpr uint64_t kToEnd = UINT64_MAX;
 
+using SegmentSums = std::vector<uint32_t>;  // crc32c_segments() of some bytes
+
 class Storage {
  public:
   virtual ~Storage() = default;
@@ -71,8 +73,10 @@ class Storage {
   // `size` bytes from `offset` (kToEnd: to the end). A body shorter than what the object should give is an error; a
   // range beyond the object's end gives what there is.
   virtual Result<std::string> get(const std::string& key, uint64_t offset = 0, uint64_t size = kToEnd) = 0;
-  // The same into a buffer; the number of bytes. Stores that can avoid a copy override it.
-  virtual Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer);
+  // The same into a buffer; the number of bytes. Stores that can avoid a copy override it. sums, if given, gets the
+  // checksums of those bytes where the store had to compute them, and is empty otherwise.
+  virtual Result<size_t> get_into(const std::string& key, uint64_t offset, std::span<char> buffer,
+                                  SegmentSums* sums = nullptr);
   // Replaces the object as a whole: readers see the old or the new one. Safe against a killed client when it returns;
   // against power loss only after sync().
   virtual Result<void> put(const std::string& key, std::string_view body, const Placement& where = {}) = 0;

@@ -21,7 +21,7 @@ namespace {
 // Also what is read at once: from reads of this size the kernel fills its page cache with large folios, which are
 // cheaper to fill and to copy from than the single pages that it takes for a large read or for fadvise(); and the bytes
 // are still in the processor's cache when they are checked.
-constexpr uint32_t kSegment = 32 << 10;
+constexpr uint32_t kSegment = object::kCrcSegment;
 uint32_t segments(uint32_t bytes) { return (bytes + kSegment - 1) / kSegment; }
 
 // Since the machine started, as cheap as a clock can be; never 0.
@@ -55,9 +55,11 @@ std::optional<Verify> parse_verify(std::string_view level) {
   return {};
 }
 
-std::string checksum_trailer(std::string_view data) {
+std::string checksum_trailer(std::string_view data, std::span<const uint32_t> sums) {
+  std::vector<uint32_t> own;
+  if (sums.empty()) sums = own = object::crc32c_segments(data);
   std::string out;
-  for (size_t at = 0; at < data.size(); at += kSegment) put_be32(out, object::crc32c(data.substr(at, kSegment)));
+  for (uint32_t sum : sums) put_be32(out, sum);
   return out;
 }
 
@@ -78,7 +80,8 @@ Result<void> make_dirs(const std::string& dir, uint32_t mode) {
   return {};
 }
 
-Result<void> write_cache_file(const std::string& path, std::string_view data, Verify level, uint32_t mode, bool soon) {
+Result<void> write_cache_file(const std::string& path, std::string_view data, Verify level, uint32_t mode, bool soon,
+                              std::span<const uint32_t> sums) {
   std::string temporary = path + ".tmp";
   int flags = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC;
   int fd = ::open(temporary.c_str(), flags, mode);
@@ -88,7 +91,7 @@ Result<void> write_cache_file(const std::string& path, std::string_view data, Ve
   }
   if (fd < 0) return fail(errno, "open " + temporary);
   int code = soon ? object::write_all(fd, data) : object::write_direct(fd, data);
-  if (code == 0 && level != Verify::kNone) code = object::write_all(fd, checksum_trailer(data));
+  if (code == 0 && level != Verify::kNone) code = object::write_all(fd, checksum_trailer(data, sums));
   Result<void> written;
   if (code != 0) written = fail(code);
   if (written && ::fchmod(fd, mode) != 0) written = fail(errno);

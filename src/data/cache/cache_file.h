@@ -18,12 +18,13 @@ namespace zest::data {
 enum class Verify { kNone, kFull, kShrink, kExtend };
 std::optional<Verify> parse_verify(std::string_view level);
 
-std::string checksum_trailer(std::string_view data);
+// sums: those of the segments, if they are known.
+std::string checksum_trailer(std::string_view data, std::span<const uint32_t> sums = {});
 
 // Writes path + ".tmp" and renames it over path, making folders as needed with dir_mode. soon: somebody waits for it
-// and it will be read soon, so it goes through the page cache.
+// and it will be read soon, so it goes through the page cache. sums: as for checksum_trailer().
 Result<void> write_cache_file(const std::string& path, std::string_view data, Verify level, uint32_t mode,
-                              bool soon = false);
+                              bool soon = false, std::span<const uint32_t> sums = {});
 // mode | w and x for every class that may read.
 uint32_t dir_mode(uint32_t file_mode);
 Result<void> make_dirs(const std::string& dir, uint32_t mode);

@@ -62,6 +62,9 @@ TEST(CacheFile, FormatOnDisk) {
   EXPECT_EQ(checksum_trailer(std::string(65536, 'x')).size(), 8u);
   ASSERT_TRUE(write_cache_file(dir.path + "/plain", "hello", Verify::kNone, 0600));
   EXPECT_EQ(slurp(dir.path + "/plain"), "hello");
+  const uint32_t known = 0x01020304;  // taken as they are
+  ASSERT_TRUE(write_cache_file(dir.path + "/known", "hello", Verify::kExtend, 0600, false, {&known, 1}));
+  EXPECT_EQ(slurp(dir.path + "/known"), std::string("hello\x01\x02\x03\x04"));
 }
 
 TEST(CacheFile, EveryRangeIsReadAsItWasWritten) {

@@ -382,9 +382,10 @@ void DiskStore::write_block(const BlockId& id, const BufferPtr& data, bool soon)
   }
   auto start = std::chrono::steady_clock::now();
   auto name = path(id, false);
-  auto done = in_time<Result<void>>([name, data, verify = verify_, mode = options_.cache.mode,
-                                     soon] { return write_cache_file(name, data->view(), verify, mode, soon); },
-                                    kWritePatience, [name] { ::unlink(name.c_str()); });
+  auto done =
+      in_time<Result<void>>([name, data, verify = verify_, mode = options_.cache.mode,
+                             soon] { return write_cache_file(name, data->view(), verify, mode, soon, data->sums()); },
+                            kWritePatience, [name] { ::unlink(name.c_str()); });
   if (!done) {
     stats_.cache_drops++;
     return;

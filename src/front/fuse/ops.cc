@@ -155,8 +155,9 @@ void create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, fu
 void read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, fuse_file_info* fi) {
   Request r(req, Cancel::kLate);
   auto into = scratch(size);
-  auto got = r.fs().read(r.context(), node(ino), fi->fh, static_cast<uint64_t>(offset), into);
-  if (!r.failed(got)) r.bytes(into.data(), *got);
+  data::Lent lent;
+  auto got = r.fs().read(r.context(), node(ino), fi->fh, static_cast<uint64_t>(offset), into, &lent);
+  if (!r.failed(got)) r.bytes(lent.owner ? lent.bytes.data() : into.data(), *got);
 }
 
 void write(fuse_req_t req, fuse_ino_t ino, const char* bytes, size_t size, off_t offset, fuse_file_info* fi) {
