@@ -336,7 +336,7 @@ def two_mounts_see_each_other():
 def below_an_overlay():
     """As container hosts have it: what changes is written to the volume, over files that stay as they are."""
     volume = zest.Volume()
-    mount = volume.mount("--enable-xattr", "-o", "dev")
+    mount = volume.mount("--enable-xattr")
     for name in ("upper", "work"):
         os.mkdir(mount.path(name))
     lower, merged = f"{volume.folder}/lower", f"{volume.folder}/merged"
