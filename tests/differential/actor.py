@@ -132,6 +132,15 @@ class Calls:
     def fsetxattr(self, slot, name, value, flags):
         os.setxattr(self.fd(slot), name, value, flags)
 
+    def fgetxattr(self, slot, name):
+        return os.getxattr(self.fd(slot), name)
+
+    def flistxattr(self, slot):
+        return sorted(os.listxattr(self.fd(slot)))
+
+    def fremovexattr(self, slot, name):
+        os.removexattr(self.fd(slot), name)
+
     def getxattr(self, path, name):
         return os.getxattr(path, name)
 
@@ -278,6 +287,8 @@ class Calls:
             xattrs = {name: os.getxattr(path, name, follow_symlinks=False) for name in os.listxattr(path, follow_symlinks=False)}
             content = os.readlink(path) if stat.S_ISLNK(st.st_mode) else digest(path) if stat.S_ISREG(st.st_mode) else None
             times = ["recent" if abs(t - self.now) < DAY else t for t in (st.st_atime_ns, st.st_mtime_ns)]
+            if stat.S_ISFIFO(st.st_mode):
+                times = None  # as in times()
             found[path] = (*describe(st), first.setdefault(st.st_ino, path), times, xattrs, content)
         return found
 

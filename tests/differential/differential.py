@@ -64,17 +64,9 @@ def all_times(side, actor, paths, slots):
     return named + side.actors[actor].ask("times", [], slots)[1]
 
 
-def lost_xattrs(sides, actor, call):
-    """The attributes that a folder had when it was removed are gone: XATTR_CREATE and XATTR_REPLACE tell."""
-    if call[0] != "fsetxattr" or not call[4]:
-        return False
-    kind, st = sides[1].actors[actor].ask("fstat", call[1])
-    return kind == "ok" and not st[0].startswith("0o100") and st[1] == 0
-
-
 def removes_acl(call):
     """Local file systems differ in the times when there is none."""
-    return call[0] in ("setxattr", "removexattr") and call[2].startswith("system.") and call[3:4] in ((), (b"",), (b"\2\0\0\0",))
+    return call[0] in ("setxattr", "fsetxattr", "removexattr", "fremovexattr") and call[2].startswith("system.") and call[3:4] in ((), (b"",), (b"\2\0\0\0",))
 
 
 def first_difference(places, number, calls):
@@ -88,7 +80,7 @@ def first_difference(places, number, calls):
                 before = [all_times(side, actor, paths, slots) for side in sides]
                 time.sleep(TICK)
             ours, theirs = on_both(sides, actor, *call)
-            if ours != theirs and not lost_xattrs(sides, actor, call):
+            if ours != theirs:
                 return index + 1, f"ours: {ours!r:.300}\ntheirs: {theirs!r:.300}"
             if look:
                 times = [moved(b, all_times(side, actor, paths, slots)) for b, side in zip(before, sides)]

@@ -93,7 +93,7 @@ class Generator:
             return name, slot(), slot(), r.choice(NAMES + [".", ".."]), self.open_flags(), r.choice(MODES)
         if name == "reopen":
             return name, slot(), slot(), os.O_NONBLOCK | r.choice((os.O_RDONLY, os.O_RDWR, os.O_RDWR | os.O_TRUNC, os.O_WRONLY | os.O_APPEND))
-        if name in ("close", "fsync", "fstat", "segments"):
+        if name in ("close", "fsync", "fstat", "flistxattr", "segments"):
             return name, slot()
         if name in ("mkdir", "chmod"):
             return name, path(), r.choice(MODES)
@@ -108,7 +108,7 @@ class Generator:
         if name in ("readlink", "unlink", "rmdir", "readdir"):
             return name, path() if r.random() < .9 else r.choice(FOLDERS)
         if name == "rename":
-            return name, path(), path(), r.choice((0, 0, 0, 0, 1, 2, 2, 3, 8))
+            return name, path(), path(), r.choice((0, 0, 0, 0, 1, 2, 2, 3, 4, 5, 8))
         if name == "fchmod":
             return name, slot(), r.choice(MODES)
         if name in ("chown", "fchown"):
@@ -125,13 +125,13 @@ class Generator:
         path, slot = self.path, self.slot
         if name == "umask":
             return name, r.choice((0o022, 0o077, 0, 0o027, 0o777))
-        if name in ("setxattr", "fsetxattr", "getxattr", "removexattr"):
+        if name in ("setxattr", "fsetxattr", "getxattr", "fgetxattr", "removexattr", "fremovexattr"):
             attribute = self.xattr_name()
             if name == "setxattr":
                 return name, path(), attribute, self.xattr_value(attribute), r.choice((0, 0, 0, 1, 2)), r.random() < .8
             if name == "fsetxattr":
                 return name, slot(), attribute, self.xattr_value(attribute), r.choice((0, 0, 1, 2))
-            return name, path(), attribute
+            return name, slot() if name.startswith("f") else path(), attribute
         if name == "acl":
             attribute = r.choice(("system.posix_acl_access", "system.posix_acl_default"))
             return "setxattr", r.choice((path(), path(1), r.choice(FOLDERS))), attribute, r.choice(ACLS[:4]), 0, True
@@ -169,7 +169,8 @@ class Generator:
 
 WEIGHTS = dict(open=14, tmpfile=1, openat=2, reopen=2, close=3, mkdir=6, mknod=3, link=4, link_fd=1.5, symlink=3, readlink=1,
                rename=7, unlink=5, rmdir=4, chmod=5, fchmod=1, chown=5, fchown=1, utimens=4, futimens=1, umask=1, setxattr=3,
-               fsetxattr=1, getxattr=1, listxattr=1, removexattr=1, acl=2, truncate=3, ftruncate=3, fallocate=4, read=2, pread=3,
+               fsetxattr=2, getxattr=1, fgetxattr=1, listxattr=1, flistxattr=1, removexattr=1, fremovexattr=.5, acl=2, truncate=3,
+               ftruncate=3, fallocate=4, read=2, pread=3,
                write=4, pwrite=5, seek=2, seek_end=1, segments=2, copy=3, fsync=1, stat=2, fstat=2, readdir=2, access=2, flock=2,
                lock=4)
 
