@@ -71,12 +71,14 @@ std::string History::remove(Meta& meta, bool directory) {
 }
 
 std::string History::move(Meta& meta) {
-  ModelNode *from = dir(), *to = pick(2) ? from : dir();
+  ModelNode *from = dir(), *to = pick(2) ? from : dir(), *whiteout = nullptr;
   const std::string old_name = name(), new_name = name();
-  const int kind = pick(5);
-  const uint32_t flags = kind == 0 ? meta::kRenameNoReplace : kind == 1 ? meta::kRenameExchange : 0;
-  const int expected = model_.rename(from, old_name, to, new_name, kind == 0, kind == 1);
+  constexpr uint32_t kFlags[] = {0, 0, 0, meta::kRenameNoReplace, meta::kRenameExchange, meta::kRenameWhiteout};
+  const uint32_t flags = kFlags[pick(6)];
+  const int expected = model_.rename(from, old_name, to, new_name, flags, &whiteout);
   const auto got = meta.rename(root_, from->ino, old_name, to->ino, new_name, flags);
+  if (whiteout)
+    if (auto made = meta.lookup(root_, from->ino, old_name)) whiteout->ino = made->ino;
   return compare("rename " + old_name + " " + new_name + " flags " + std::to_string(flags), expected, code_of(got));
 }
 
@@ -195,7 +197,7 @@ TEST_P(ParallelNames, leave_every_counter_right) {
           case 2: code = code_of(meta.mknod(root_, dir(), name(), FileType::kFile, 0644, 0, 0)); break;
           case 3: code = code_of(meta.unlink(root_, dir(), name())); break;
           case 4: code = code_of(meta.rmdir(root_, dir(), name())); break;
-          case 5: code = code_of(meta.rename(root_, dir(), name(), dir(), name(), random() % 3 ? 0 : 2)); break;
+          case 5: code = code_of(meta.rename(root_, dir(), name(), dir(), name(), (random() % 3) * 2)); break;
           default:
             if (auto found = meta.lookup(root_, dir(), name()); found && !found->attr.is_dir())
               code = code_of(meta.link(root_, found->ino, dir(), name()));

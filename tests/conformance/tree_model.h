@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "volume/types.h"
+#include "meta/api.h"
 
 namespace zest::conformance {
 
@@ -85,15 +85,16 @@ class TreeModel {
     return 0;
   }
 
-  int rename(ModelNode* from, const std::string& name, ModelNode* to, const std::string& new_name, bool no_replace,
-             bool exchange) {
+  // made: the whiteout, if one is asked for.
+  int rename(ModelNode* from, const std::string& name, ModelNode* to, const std::string& new_name, uint32_t flags,
+             ModelNode** made) {
     ModelNode *src = from->child(name), *dst = to->child(new_name);
     if (to->dead) return ENOENT;
     if (!src) return ENOENT;
     if (from == to && name == new_name) return 0;
     if (from != to && src->is_dir() && is_above(src, to)) return EINVAL;
-    if (dst && no_replace) return EEXIST;
-    if (exchange) return do_exchange(from, name, to, new_name);
+    if (dst && (flags & meta::kRenameNoReplace)) return EEXIST;
+    if (flags & meta::kRenameExchange) return do_exchange(from, name, to, new_name);
     if (dst) {
       if (src == dst) return 0;
       if (src->is_dir() && !dst->is_dir()) return ENOTDIR;
@@ -109,7 +110,7 @@ class TreeModel {
     from->children.erase(name);
     to->children[new_name] = moved;
     adopt(moved.get(), from, to);
-    return 0;
+    return flags & meta::kRenameWhiteout ? make(from, name, FileType::kChar, made) : 0;
   }
 
  private:
