@@ -10,9 +10,10 @@
 
 namespace zest::data {
 
-// Whole blocks are mapped and kept for reuse: fresh pages cost more than filling them.
+// Whole blocks are mapped and kept for reuse: fresh pages cost more than filling them. What is kept is not held from
+// the budget, but only while that has room for it.
 struct BufferShelf {
-  explicit BufferShelf(size_t bytes, size_t kept) : block_bytes(bytes), max_free(kept) {}
+  BufferShelf(const Budget& budget, size_t bytes, size_t kept) : budget(budget), block_bytes(bytes), max_free(kept) {}
   ~BufferShelf() {
     for (char* block : free) ::munmap(block, block_bytes);
   }
@@ -29,16 +30,18 @@ struct BufferShelf {
     if (map == MAP_FAILED) throw std::bad_alloc();
     return static_cast<char*>(map);
   }
-  void give_back(char* block) {
+  void give_back(char* block) {  // which is still held
+    const auto room = budget.limit() - budget.used();
     {
       std::lock_guard lock(mutex);
-      if (free.size() < max_free) {
+      if (free.size() < max_free && static_cast<int64_t>(free.size() * block_bytes) <= room) {
         free.push_back(block);
         return;
       }
     }
     ::munmap(block, block_bytes);
   }
+  const Budget& budget;
   const size_t block_bytes, max_free;
   std::mutex mutex;
   std::vector<char*> free;
@@ -64,7 +67,7 @@ Buffer::~Buffer() {
 }
 
 BufferPool::BufferPool(Budget& budget, size_t block_bytes)
-    : budget_(budget), shelf_(std::make_shared<BufferShelf>(block_bytes, kept_blocks(budget, block_bytes))) {}
+    : budget_(budget), shelf_(std::make_shared<BufferShelf>(budget, block_bytes, kept_blocks(budget, block_bytes))) {}
 
 BufferPtr BufferPool::make(size_t bytes, Budget::Hold hold) {
   if (bytes == shelf_->block_bytes) return BufferPtr(new Buffer(shelf_, shelf_->take(), bytes, std::move(hold)));
