@@ -68,6 +68,7 @@ const std::vector<Group>& groups() {
        {{"--enable-xattr", &M::enable_xattr, "extended attributes"},
         {"--enable-cap", &M::enable_cap, "the xattr security.capability"},
         {"--enable-selinux", &M::enable_selinux, "the xattr security.selinux"},
+        {"--enable-whiteout", &M::enable_whiteout, "RENAME_WHITEOUT, which overlayfs needs of its upper layer"},
         {"--enable-ioctl", &M::enable_ioctl, "chattr and lsattr"},
         {"--prefix-internal", &M::prefix_internal, "name the virtual files .jfs.stats, ..."}},
        {}},
@@ -420,6 +421,7 @@ Result<void> resolve_fs(const MountOptions& o, MountSettings& s) {
   f.hide_internal = o.hide_internal;
   f.enable_cap = o.enable_cap;
   f.enable_selinux = o.enable_selinux;
+  f.enable_whiteout = o.enable_whiteout;
   f.read_write_only = f.writeback_cache = s.fuse.writeback_cache;
   f.owner_uid = getuid(), f.owner_gid = getgid();
   f.attr_timeout_ms = s.fuse.attr_timeout_ms;

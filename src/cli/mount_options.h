@@ -29,6 +29,7 @@ struct MountOptions {
   std::string log_file;
   // FUSE
   bool enable_xattr = false, enable_cap = false, enable_selinux = false, enable_ioctl = false, prefix_internal = false;
+  bool enable_whiteout = false;
   bool non_default_permission = false;
   std::string root_squash, all_squash, max_fuse_io = "1M", umask, watchdog = "1m";
   std::vector<std::string> fuse_options;

@@ -35,6 +35,7 @@ struct Options {
   bool prefix_internal = false;  // virtual names become .jfs<name>
   bool hide_internal = false;    // not listed
   bool enable_cap = false, enable_selinux = false;
+  bool enable_whiteout = false;  // RENAME_WHITEOUT, else ENOTSUP
   bool read_write_only = false;  // reads through write-only handles (the kernel's write-back cache needs them)
   uid_t owner_uid = 0;           // of the virtual files
   gid_t owner_gid = 0;

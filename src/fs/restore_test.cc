@@ -25,7 +25,8 @@ class Restore : public ::testing::Test {
   void next_process() {
     fs.reset();
     table = std::move(StateTable::attach(Fd(dup(table->fd()))).value());
-    fs = std::make_unique<FileSystem>(*volume.meta, *volume.data, system_clock(), Options{}, table);
+    fs = std::make_unique<FileSystem>(*volume.meta, *volume.data, system_clock(), Options{.enable_whiteout = true},
+                                      table);
     auto lost = fs->restore();
     ASSERT_TRUE(lost);
     lost_inodes = lost->size();

@@ -104,7 +104,7 @@ class Places:
     def __init__(self, trash_days, meta):
         url = getattr(zest, f"{meta}_server")()[0] if meta else None
         self.volume = zest.Volume("--enable-acl", "--trash-days", trash_days, meta=url)
-        self.mount = self.volume.mount("--enable-xattr", "-o", "dev,suid")
+        self.mount = self.volume.mount("--enable-xattr", "--enable-whiteout", "-o", "dev,suid")
         self.model = zest.temp_dir("model")
         zest.run("mount", "-t", "tmpfs", "-o", "noatime,size=2g,mode=755", "model", self.model)
         zest.on_exit(lambda: subprocess.run(["umount", "-l", self.model], stderr=subprocess.DEVNULL))

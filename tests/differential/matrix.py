@@ -309,7 +309,7 @@ def plain_user(volume):
     point = f"{volume.folder}/user"
     zest.on_exit(lambda: subprocess.run(["umount", "-l", point], stderr=subprocess.DEVNULL))
     zest.run("setpriv", "--reuid", "nobody", "--regid", str(user.pw_gid), "--clear-groups", "env", f"HOME={volume.folder}", binary, "mount",
-             "-d", volume.meta, point, "--enable-xattr", "-o", "allow_other", "--cache-dir", f"{volume.folder}/cache", env={"JFS_MOUNT_TIMEOUT": str(zest.PATIENCE)})
+             "-d", volume.meta, point, "--enable-xattr", "--enable-whiteout", "-o", "allow_other", "--cache-dir", f"{volume.folder}/cache", env={"JFS_MOUNT_TIMEOUT": str(zest.PATIENCE)})
     return point
 
 
@@ -318,7 +318,7 @@ FRESH = [word for cache in ("attr", "entry", "dir-entry") for word in (f"--{cach
 
 def squashed(volume, point, model, who):
     """Our side of the users is a second mount."""
-    second = volume.mount("--enable-xattr", "-o", "dev,suid", f"--{who}-squash", f"{ALICE}:{ALICE}", *FRESH, where="squashed")
+    second = volume.mount("--enable-xattr", "--enable-whiteout", "-o", "dev,suid", f"--{who}-squash", f"{ALICE}:{ALICE}", *FRESH, where="squashed")
     other = (ROOT, 0, [0]) if who == "root" else (BOB, BOB, [BOB])
     return [Side(point, [IDENTITIES[0], other], second.point), Side(model, [IDENTITIES[0], (ALICE, ALICE, [ALICE])])]
 
@@ -334,7 +334,7 @@ def main():
     options = parser.parse_args()
     volume = zest.Volume("--trash-days", options.trash, *(["--enable-acl"] if options.acl else []))
     more = ["--non-default-permission"] if options.unchecked else FRESH if options.squash else []
-    mount = None if options.user else volume.mount("--enable-xattr", "-o", "dev,suid", *more)
+    mount = None if options.user else volume.mount("--enable-xattr", "--enable-whiteout", "-o", "dev,suid", *more)
     point = plain_user(volume) if options.user else mount.point
     model = zest.temp_dir("model")
     flags = "nosuid,nodev," if options.user else ""

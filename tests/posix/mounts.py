@@ -9,7 +9,7 @@ import signal
 import stat
 import subprocess
 
-from common import expect, link_nameless, read_file, write_file, zest
+from common import expect, link_nameless, read_file, renameat2, write_file, zest
 
 ENV = {"JFS_MOUNT_TIMEOUT": str(zest.PATIENCE)}
 
@@ -333,10 +333,27 @@ def two_mounts_see_each_other():
     two.umount()
 
 
+def whiteouts():
+    mount = zest.Volume().mount("--enable-whiteout", "-o", "dev")
+    one, two, three = (mount.path(name) for name in ("one", "two", "three"))
+    write_file(one, b"file")
+    ino = os.stat(one).st_ino
+    renameat2(one, two, 4)
+    st = os.lstat(one)
+    assert stat.S_ISCHR(st.st_mode) and (st.st_rdev, st.st_mode & 0o777) == (0, 0) and os.stat(two).st_ino == ino
+    os.mknod(three, stat.S_IFCHR, os.makedev(0, 0))
+    expect("EEXIST", renameat2, two, three, 5)
+    expect("EINVAL", renameat2, two, three, 6)
+    os.rename(two, three)
+    os.unlink(one)
+    assert [name for name in os.listdir(mount.point) if not name.startswith(".")] == ["three"]
+    mount.umount()
+
+
 def below_an_overlay():
     """As container hosts have it: what changes is written to the volume, over files that stay as they are."""
     volume = zest.Volume()
-    mount = volume.mount("--enable-xattr")
+    mount = volume.mount("--enable-xattr", "--enable-whiteout")
     for name in ("upper", "work"):
         os.mkdir(mount.path(name))
     lower, merged = f"{volume.folder}/lower", f"{volume.folder}/merged"
@@ -387,4 +404,4 @@ def below_an_overlay():
 
 
 zest.main([mounts_in_the_background, errors_are_told, read_only, subdirectory, stops_on_signals, busy_and_forced,
-           after_a_crash, as_a_plain_user, through_mount_8, as_fstab_has_it, storage_changes_while_mounted, write_back_cache_of_the_kernel, two_mounts_see_each_other, below_an_overlay])
+           after_a_crash, as_a_plain_user, through_mount_8, as_fstab_has_it, storage_changes_while_mounted, write_back_cache_of_the_kernel, two_mounts_see_each_other, whiteouts, below_an_overlay])
