@@ -1,4 +1,6 @@
-// MySQL and MariaDB by libmariadb: all statements of a call go out as one text, and stop at the first that fails.
+// MySQL and MariaDB by libmariadb: all statements of a call go out as one text, and stop at the first that fails. A
+// server sends an answer to each of them, which wakes this client; MariaDB takes them as one block with one answer,
+// behind the rows that were asked for.
 //
 // Bytes travel as hexadecimal literals, so nothing needs escaping and no character set touches them.
 #include <fmt/format.h>
@@ -95,6 +97,12 @@ bool is_number(enum enum_field_types type) {
   }
 }
 
+// In a block, only its answer tells how many rows a statement changed.
+bool fits_in_block(std::span<const Statement> statements) {
+  return std::none_of(statements.begin(), statements.end(), [](const Statement& s) { return s.text->counted; });
+}
+bool gives_rows(const Text& text) { return !text.check && text.sql.starts_with("SELECT"); }
+
 class MysqlConnection : public Connection {
  public:
   explicit MysqlConnection(MYSQL* db) : db_(db) {}
@@ -105,8 +113,9 @@ class MysqlConnection : public Connection {
   bool healthy() const override { return !broken_; }
 
  private:
-  // Sends the text and reads the answers of its statements; those from `skip` on go to `rows`.
-  Result<void> exchange(const std::string& text, size_t skip, std::span<Rows> rows, Mode mode);
+  bool has_blocks() const;
+  // Sends the text and reads the answers to it, into those of `rows` that are not null.
+  Result<void> exchange(const std::string& text, std::span<Rows* const> rows, Mode mode);
   Result<void> take_result(Rows* rows, Mode mode);
   std::unexpected<Error> error(Mode mode);
 
@@ -155,10 +164,12 @@ Result<void> MysqlConnection::take_result(Rows* rows, Mode mode) {
   return {};
 }
 
-Result<void> MysqlConnection::exchange(const std::string& text, size_t skip, std::span<Rows> rows, Mode mode) {
+bool MysqlConnection::has_blocks() const { return mariadb_connection(db_) && mysql_get_server_version(db_) >= 100101; }
+
+Result<void> MysqlConnection::exchange(const std::string& text, std::span<Rows* const> rows, Mode mode) {
   if (mysql_real_query(db_, text.data(), text.size()) != 0) return error(mode);
   for (size_t at = 0;; at++) {
-    ZEST_TRY(take_result(at >= skip && at - skip < rows.size() ? &rows[at - skip] : nullptr, mode));
+    ZEST_TRY(take_result(at < rows.size() ? rows[at] : nullptr, mode));
     int more = mysql_next_result(db_);
     if (more > 0) return error(mode);
     if (more < 0) return {};
@@ -167,29 +178,35 @@ Result<void> MysqlConnection::exchange(const std::string& text, size_t skip, std
 
 Result<std::vector<Rows>> MysqlConnection::run(std::span<const Statement> statements, Mode mode) {
   std::vector<Rows> rows(statements.size());
+  std::vector<Rows*> answers;
   std::string text;
-  size_t skip = 0;
-  if (mode == Mode::kCommit) {
-    text = "START TRANSACTION;";
-    skip = 1;
-  } else if (statements.size() > 1) {
-    text = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY;";
-    skip = 2;
+  const bool transaction = mode == Mode::kCommit || statements.size() > 1;
+  const bool block = transaction && has_blocks() && fits_in_block(statements);
+  if (block) text = "BEGIN NOT ATOMIC ";
+  if (transaction && mode == Mode::kRead) {
+    text += "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY;";
+    if (!block) answers = {nullptr, nullptr};
+  } else if (transaction) {
+    text += "START TRANSACTION;";
+    if (!block) answers = {nullptr};
   }
   for (size_t i = 0; i < statements.size(); i++) {
     if (i > 0) text.push_back(';');
     render(statements[i], text);
+    if (!block || gives_rows(*statements[i].text)) answers.push_back(&rows[i]);
   }
-  if (skip > 0) text += ";COMMIT";
-  auto done = exchange(text, skip, rows, mode);
+  if (transaction) text += ";COMMIT";
+  if (block) text += ";END";
+  auto done = exchange(text, answers, mode);
   if (done) return rows;
-  if (!broken_ && skip > 0 && mysql_query(db_, "ROLLBACK") != 0) broken_ = true;
+  if (!broken_ && transaction && mysql_query(db_, "ROLLBACK") != 0) broken_ = true;
   return fail(std::move(done.error()));
 }
 
 Result<Rows> MysqlConnection::define(const std::string& sql) {
   Rows rows;
-  auto done = exchange(sql, 0, std::span(&rows, 1), Mode::kRead);
+  Rows* const answer = &rows;
+  auto done = exchange(sql, std::span(&answer, 1), Mode::kRead);
   if (done) return rows;
   const unsigned number = mysql_errno(db_);
   if (number == 1061 || number == 1060) return rows;  // the index or column is there already

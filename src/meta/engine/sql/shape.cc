@@ -74,8 +74,8 @@ class Builder {
     if (dialect_ == Dialect::kPostgres)
       return check(
           fmt::format("SELECT 1/count(*) FROM (SELECT 1 FROM {} WHERE {}{}) t", table, condition, suffix(lock)));
-    return check(
-        fmt::format("SELECT 9223372036854775807+(COUNT(*)<>1) FROM {} WHERE {}{}", table, condition, suffix(lock)));
+    return check(fmt::format("SELECT 9223372036854775807+(COUNT(*)<>1) INTO @ok FROM {} WHERE {}{}", table, condition,
+                             suffix(lock)));
   }
   // Fails when a row meets the condition (`wanted` false), or when none does.
   Text verify_exists(const std::string& table, const std::string& condition, bool wanted) {
@@ -83,14 +83,14 @@ class Builder {
     if (dialect_ == Dialect::kSqlite) return check(fmt::format("SELECT count(*)={} FROM {}", wanted ? 1 : 0, some));
     if (dialect_ == Dialect::kPostgres)
       return check(fmt::format("SELECT 1/{} FROM {}", wanted ? "count(*)" : "(1-count(*))", some));
-    return check(fmt::format("SELECT 9223372036854775807+(COUNT(*){}0) FROM {}", wanted ? "=" : ">", some));
+    return check(fmt::format("SELECT 9223372036854775807+(COUNT(*){}0) INTO @ok FROM {}", wanted ? "=" : ">", some));
   }
   // (number, keys...): fails unless so many rows meet the condition.
   Text verify_number(const std::string& table, const std::string& condition) {
     auto counted = fmt::format("(SELECT count(*) AS n FROM {} WHERE {}) t", table, condition);
     if (dialect_ == Dialect::kSqlite) return check("SELECT n=? FROM " + counted);
     if (dialect_ == Dialect::kPostgres) return check("SELECT 1/(CASE WHEN n=? THEN 1 ELSE 0 END) FROM " + counted);
-    return check("SELECT 9223372036854775807+(n<>?) FROM " + counted);
+    return check("SELECT 9223372036854775807+(n<>?) INTO @ok FROM " + counted);
   }
 
   std::string on_conflict(const Columns& unique, const Columns& set) const {
@@ -286,6 +286,7 @@ void addition_texts(Texts& out, Builder& b, const Schema& schema) {
   if (schema.user_quota)
     out.add_user_quota = b.text(fmt::format("UPDATE {} SET {} WHERE {}=? AND {}=?", b.t("user_group_quota"),
                                             plus({"used_space", "used_inodes"}), b.q("qtype"), b.q("qkey")));
+  for (Text* text : {&out.add_dir_stat, &out.add_dir_quota, &out.add_user_quota}) text->counted = true;
 }
 
 void change_log_texts(Texts& out, Builder& b) {

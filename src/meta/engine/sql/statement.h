@@ -16,7 +16,8 @@ enum class Dialect : uint8_t { kSqlite, kPostgres, kMysql };
 struct Text {
   int id = 0;
   std::string sql;
-  bool check = false;  // the first cell of the first row must be 1, else the transaction conflicts
+  bool check = false;    // the first cell of the first row must be 1, else the transaction conflicts
+  bool counted = false;  // the number of rows that it finds to change is asked for
 };
 
 struct Param {
