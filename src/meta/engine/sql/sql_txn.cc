@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <set>
 
+#include "volume/format.h"
+
 namespace zest::meta::sql {
 namespace {
 
@@ -20,7 +22,13 @@ bool needs_no_check(const Key& key) {
   return key.kind == Kind::kAcl || key.kind == Kind::kSymlink || key.kind == Kind::kParents || is_acl_counter(key);
 }
 
-bool switches_log_on(std::string_view setting) { return setting.find("\"ChangeLog\": true") != setting.npos; }
+// The settings that a record holds; nothing where it is another one, or cannot be read.
+std::optional<Format> settings_in(const Key& key, const Value& value) {
+  auto* text = std::get_if<std::string>(&value);
+  if (key.kind != Kind::kSetting || !text) return {};
+  auto format = parse_format(*text);
+  return format ? std::optional(std::move(*format)) : std::nullopt;
+}
 
 Result<Value> decode_flocks(const Rows& rows) {
   if (rows.empty()) return Value{};
@@ -119,9 +127,8 @@ Result<std::vector<Value>> SqlTxn::fetch(std::span<const Want> wants, std::vecto
   }
   // With the settings, which clients read now and then, comes what they may find in the tables from now on.
   for (size_t i = 0; i < wants.size(); i++)
-    if (const auto* text = std::get_if<std::string>(&values[i]); text && wants[i].key.kind == Kind::kSetting)
-      ZEST_TRY(database_.look_for(text->find("\"Tiers\"") != text->npos, text->find("\"UserGroupQuota\"") != text->npos,
-                                  switches_log_on(*text)));
+    if (const auto format = settings_in(wants[i].key, values[i]))
+      ZEST_TRY(database_.look_for(!format->tiers.empty(), format->user_group_quota, format->change_log));
   if (write_) {
     for (size_t i = 0; i < wants.size(); i++) read_.try_emplace(wants[i].key, values[i]);
     for (const auto& [key, value] : followed) read_.try_emplace(key, value);
@@ -130,7 +137,7 @@ Result<std::vector<Value>> SqlTxn::fetch(std::span<const Want> wants, std::vecto
 }
 
 bool SqlTxn::assume(std::span<const std::pair<Key, Value>> records) {
-  for (const auto& [key, value] : records) read_.try_emplace(key, value);
+  for (const auto& [key, value] : records) read_.insert_or_assign(key, value);
   return true;
 }
 
@@ -143,8 +150,7 @@ Result<void> SqlTxn::fit_schema(std::span<const Change> changes) {
     user_quota |= is_user_quota(change.key.kind) && change.op == Change::Op::kPut;
     // With the settings, so that clients that run already find it as soon as they learn of them.
     change_log |= change.op == Change::Op::kLog;
-    if (change.op == Change::Op::kPut && change.key.kind == Kind::kSetting)
-      change_log |= switches_log_on(std::get<std::string>(change.value));
+    if (const auto format = settings_in(change.key, change.value)) change_log |= format->change_log;
   }
   if (tier && !texts_->schema.tier) ZEST_TRY(database_.add_tier());
   if (user_quota && !texts_->schema.user_quota) ZEST_TRY(database_.add_user_quota());
