@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Measures zestfs beside the reference's client and a plain local folder; prints a table, and JSON with --json.
 
-bench.py [--quick] [--meta sqlite|redis|postgres|mariadb] [--delay MS] [--only meta|data] [--peers zestfs,reference,local] [--json FILE]
+bench.py [--quick] [--meta sqlite|redis|postgres|mariadb] [--delay MS] [--operations N] [--only meta|data]
+         [--peers zestfs,reference,local] [--json FILE]
 
 Each figure is taken on a fresh volume with its objects in a local folder. CPU is that of the client's processes (user and system);
 server CPU is the database's. Times are wall clock of the calling program, so they hold the kernel's share, too. Round trips are
@@ -26,7 +27,8 @@ COUNTED = 60  # operations of a kind in the run that counts round trips
 
 
 class Target:
-    """Something to measure: a mount, or a plain folder. counted: its database is behind a proxy, if it is a server."""
+    """Something to measure: a mount, or a plain folder. counted: its database is behind a proxy, if it is a server, which
+    then does not delay what it counts."""
 
     def __init__(self, kind, options, counted=False):
         self.kind, self.server, self.mount, self.proxy = kind, None, None, None
@@ -38,7 +40,7 @@ class Target:
             self.server = DATABASES[options.meta]()
             meta = self.server.url
             if options.delay or counted:
-                self.proxy = Proxy(self.server.address, options.delay)
+                self.proxy = Proxy(self.server.address, 0 if counted else options.delay)
                 meta = self.server.through(self.proxy)
         self.volume = zest.Volume("--trash-days", "0", meta=meta)
         self.binary = zest.tool("juicefs") if kind == "reference" else zest.ZESTFS
@@ -167,6 +169,7 @@ def run(kind, options):
         many = 1000 if options.quick else 5000
         if options.delay:
             many //= 10 if options.delay >= 10 else 2
+        many = options.operations or many
         metadata(target, lambda name, count, work: measure(target, name, count, work, out["results"]), many)
     if options.only != "meta":
         out["results"] += content(target, options)
@@ -208,6 +211,7 @@ def main():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--meta", default="sqlite", choices=["sqlite", "redis", "postgres", "mariadb"])
     parser.add_argument("--delay", type=float, default=0, help="milliseconds of round trip added to the database")
+    parser.add_argument("--operations", type=int, help="metadata operations of each kind, instead of 1000 to 5000, fewer with a delay")
     parser.add_argument("--only", choices=["meta", "data"])
     parser.add_argument("--peers", default="zestfs,reference,local")
     parser.add_argument("--json", help="file for the figures")
