@@ -18,11 +18,22 @@ Recent::Item* Recent::look(Shard& shard, const Key& key) {
 }
 
 void Recent::keep(const Key& key, const Value& value) {
+  put(key, value, [](const Item&) { return true; });
+}
+
+void Recent::keep_seen(const Key& key, const Value& value, int64_t now_ms) {
+  put(key, value, [&](const Item& item) {
+    const Attr *seen = std::get_if<Attr>(&value), *kept = std::get_if<Attr>(&item.value);
+    return now_ms < item.distrusted_until_ms || !seen || !kept || kept->ctime <= seen->ctime;
+  });
+}
+
+void Recent::put(const Key& key, const Value& value, const std::function<bool(const Item&)>& may_replace) {
   if (key.kind != Kind::kInode && key.kind != Kind::kEntry) return;
   Shard& at = shard(key);
   std::lock_guard lock(at.mutex);
   if (Item* item = look(at, key)) {
-    item->value = value;
+    if (may_replace(*item)) item->value = value;
     return;
   }
   if (at.young.size() >= kGeneration) {

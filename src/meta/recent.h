@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <unordered_map>
@@ -14,8 +15,10 @@ namespace zest::meta {
 // Thread safe. Holds some thousand records; those not looked at for long go first.
 class Recent {
  public:
-  // kInode and kEntry; other kinds are ignored. monostate: known to be absent.
+  // kInode and kEntry; other kinds are ignored. monostate: known to be absent. keep: about to be written. keep_seen: as
+  // read; ignored where a commit under way has made it older than what is kept.
   void keep(const Key& key, const Value& value);
+  void keep_seen(const Key& key, const Value& value, int64_t now_ms);
   std::optional<Value> find(const Key& key, int64_t now_ms) const;
   // It was not what was kept: another client changes it. Not given out again for a second.
   void distrust(const Key& key, int64_t now_ms);
@@ -39,6 +42,7 @@ class Recent {
   static constexpr size_t kShards = 16, kGeneration = 512;
 
   Shard& shard(const Key& key) const { return shards_[Hash{}(key) % kShards]; }
+  void put(const Key& key, const Value& value, const std::function<bool(const Item&)>& may_replace);
   static Item* look(Shard& shard, const Key& key);
 
   mutable std::array<Shard, kShards> shards_;

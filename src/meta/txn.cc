@@ -150,7 +150,8 @@ Result<void> Txn::want(std::span<const Want> wants) {
   std::vector<std::pair<Key, Value>> followed;
   ZEST_ASSIGN(auto values, engine_.fetch(missing, followed));
   if (values.size() != missing.size()) return fail(EIO, "the engine answered another number of records");
-  for (size_t i = 0; i < missing.size(); i++) learn(missing[i].key, std::move(values[i]));
+  for (size_t i = 0; i < missing.size(); i++) followed.emplace_back(missing[i].key, std::move(values[i]));
+  assume_newer(followed);
   for (auto& [key, value] : followed) learn(key, std::move(value));
   return {};
 }
@@ -158,26 +159,52 @@ Result<void> Txn::want(std::span<const Want> wants) {
 // Assumes all of it or nothing: when one record has to be fetched, the others come along for nothing. A directory that
 // is to be removed is taken for empty.
 bool Txn::assume(std::span<const Want> wants) {
-  if (!recent_) return false;
-  std::vector<std::pair<Key, Value>> found;
-  auto look = [&](const Key& key) {
+  Records found;
+  if (!recent_ || !recall(wants, found)) return false;
+  if (engine_.await_turn() && !recall(wants, found)) return false;
+  return assume(std::move(found));
+}
+
+bool Txn::recall(std::span<const Want> wants, Records& found) const {
+  found.clear();
+  auto look = [&](const Key& key, bool absent_if_unknown) {
     auto value = recent_->find(key, now_ms_);
+    if (!value && absent_if_unknown) value = Value{};
     if (value) found.emplace_back(key, std::move(*value));
     return value.has_value();
   };
   for (const auto& want : wants) {
-    if (!look(want.key)) return false;
+    if (!look(want.key, want.expect_absent)) return false;
     if (!(want.follow || want.follow_empty) || absent(found.back().second)) continue;
     const Entry entry = std::get<Entry>(found.back().second);
-    if (const Key inode = Key::inode(entry.ino); !knows(inode) && !look(inode)) return false;
+    if (const Key inode = Key::inode(entry.ino); !knows(inode) && !look(inode, false)) return false;
     if (want.follow_empty && entry.type == FileType::kDirectory) found.emplace_back(Key::has_entries(entry.ino), false);
   }
-  if (!engine_.assume(found)) return false;
+  return true;
+}
+
+bool Txn::assume(Records found) {
+  if (found.empty() || !engine_.assume(found)) return false;
   for (auto& [key, value] : found) {
     assumed_.push_back(key);
     learn(key, std::move(value));
   }
   return true;
+}
+
+// A commit of this client that is on its way changes what was fetched: this transaction comes after it.
+void Txn::assume_newer(const Records& fetched) {
+  if (!recent_) return;
+  engine_.await_turn();
+  Records found;
+  for (const auto& [key, value] : fetched) {
+    auto* old = std::get_if<Attr>(&value);
+    if (!old) continue;
+    auto kept = recent_->find(key, now_ms_);
+    if (auto* attr = kept ? std::get_if<Attr>(&*kept) : nullptr; attr && old->ctime < attr->ctime)
+      found.emplace_back(key, *attr);
+  }
+  assume(std::move(found));
 }
 
 Result<const Value*> Txn::get(const Key& key) {
@@ -310,11 +337,6 @@ struct Attempt {
                           const std::function<Result<void>(Txn&)>& body);
 };
 
-void keep(Recent* recent, const Txn& txn) {
-  if (!recent) return;
-  for (const auto& [key, value] : txn.known()) recent->keep(key, value);
-}
-
 Result<CommitResult> Attempt::go(Engine& engine, const Clock& clock, const TxnOptions& options,
                                  const std::function<Result<void>(Txn&)>& body) {
   ZEST_ASSIGN(auto engine_txn, engine.begin(options.write, options.hot));
@@ -330,7 +352,9 @@ Result<CommitResult> Attempt::go(Engine& engine, const Clock& clock, const TxnOp
   Result<CommitResult> result{CommitResult{}};
   committing = done && txn.dirty();
   if (committing) {
-    keep(recent, txn);  // others go on from what is about to be written
+    // others go on from what is about to be written
+    if (recent)
+      for (const auto& [key, value] : txn.known()) recent->keep(key, value);
     result = txn.commit();
   } else if (!done) {
     result = fail(std::move(done.error()));
@@ -340,7 +364,7 @@ Result<CommitResult> Attempt::go(Engine& engine, const Clock& clock, const TxnOp
     for (const auto& [key, value] : txn.known()) recent->distrust(key, now_ms);
     undecided = assumed && result.error().fault == Fault::kConflict;
   } else if (!txn.dirty()) {
-    keep(recent, txn);
+    for (const auto& [key, value] : txn.known()) recent->keep_seen(key, value, now_ms);
   }
   return result;
 }

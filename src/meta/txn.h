@@ -13,7 +13,8 @@
 //
 // Assumptions: on an engine with a Recent, a writing transaction starts from what this client saw or wrote last where
 // that spares it a fetch. The commit compares assumed records like fetched ones. What they say is never an answer: when
-// the body fails, writes nothing, or loses the comparison, it is run again on fetched records.
+// the body fails, writes nothing, or loses the comparison, it is run again on fetched records. Where a fetch brings
+// what is older than what this client is about to write, the latter is assumed instead.
 #pragma once
 
 #include <functional>
@@ -39,6 +40,8 @@ struct Want {
   // For kEntry: also read the inode behind the entry (kInode of the target), and, with `follow_empty`, its
   // kHasEntries if it is a directory. All in the same round trip.
   bool follow = false, follow_empty = false;
+  // For kEntry: where nothing is known of it, it may be assumed to be absent.
+  bool expect_absent = false;
 };
 
 // A change, applied at commit in the order given.
@@ -78,7 +81,11 @@ class EngineTxn {
                                            std::vector<std::pair<Key, Value>>& followed) = 0;
   // What follows is read from the database, not from what the engine remembers.
   virtual void read_afresh() {}
-  // Takes the records as if they had been fetched with these values: commit compares them. False: this engine does not.
+  // Called before records are assumed. Waits until no other transaction of this process that touches the same inodes is
+  // between its assumptions and its commit; true: there was one since begin(), which may have changed what is assumed.
+  virtual bool await_turn() { return false; }
+  // Takes the records as if they had been fetched with these values, also those that were: commit compares them. False:
+  // this engine does not.
   virtual bool assume([[maybe_unused]] std::span<const std::pair<Key, Value>> records) { return false; }
   // Applies all changes or none. Conflict: Fault::kConflict. Connection lost after sending: Fault::kUnknownOutcome.
   virtual Result<CommitResult> commit(std::span<const Change> changes) = 0;
@@ -261,6 +268,10 @@ class Txn {
   void learn(const Key& key, Value value);  // as the engine has it; what this transaction wrote goes on top
   bool knows(const Key& key) const;
   bool assume(std::span<const Want> wants);
+  using Records = std::vector<std::pair<Key, Value>>;
+  bool recall(std::span<const Want> wants, Records& found) const;
+  bool assume(Records found);
+  void assume_newer(const Records& fetched);
   template <class T>
   Result<std::optional<T>> read_optional(const Key& key);
   template <class T>

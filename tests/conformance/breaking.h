@@ -33,6 +33,7 @@ class BreakingTxn : public EngineTxn {
   Result<std::vector<Value>> fetch(std::span<const Want> wants, std::vector<std::pair<Key, Value>>& followed) override {
     return txn_->fetch(wants, followed);
   }
+  bool await_turn() override { return txn_->await_turn(); }
   bool assume(std::span<const std::pair<Key, Value>> records) override { return txn_->assume(records); }
   Result<CommitResult> commit(std::span<const Change> changes) override {
     if (breaks_.conflicts > 0) {

@@ -13,6 +13,7 @@ class CountingTxn : public EngineTxn {
     count_.fetches++;
     return txn_->fetch(wants, followed);
   }
+  bool await_turn() override { return txn_->await_turn(); }
   bool assume(std::span<const std::pair<Key, Value>> records) override { return txn_->assume(records); }
   Result<CommitResult> commit(std::span<const Change> changes) override {
     if (!changes.empty()) count_.commits++;

@@ -55,6 +55,49 @@ TEST_F(RedisGroups, CreationsInOneDirectoryDoNotConflict) {
   ASSERT_TRUE(attr);
 }
 
+// Nobody looked for the names: that they are new is assumed, and some of the commits went together.
+TEST_F(RedisGroups, CreationsWithoutALookUpAreOneRoundTripAtMost) {
+  const uint64_t before = restarts();
+  const uint64_t used = trips([&] {
+    in_threads([&](int t) {
+      for (int i = 0; i < kEach; i++) EXPECT_TRUE(meta_->mkdir(root_, dir_, name(t, i), 0755, 0));
+    });
+  });
+  EXPECT_EQ(restarts(), before);
+  EXPECT_LT(used, 1u * kThreads * kEach);
+  auto attr = meta_->getattr(root_, dir_);
+  ASSERT_TRUE(attr);
+  EXPECT_EQ(attr->nlink, 2u + kThreads * kEach);
+}
+
+// Each has to be read first; its commit builds on those that were queued meanwhile.
+TEST_F(RedisGroups, RemovalsOfWhatOthersMadeDoNotConflict) {
+  auto other = join();
+  for (int t = 0; t < kThreads; t++)
+    for (int i = 0; i < kEach; i++) ASSERT_TRUE(other->mkdir(root_, dir_, name(t, i), 0755, 0));
+  const uint64_t before = restarts();
+  const uint64_t used = trips([&] {
+    in_threads([&](int t) {
+      for (int i = 0; i < kEach; i++) EXPECT_TRUE(meta_->rmdir(root_, dir_, name(t, i)));
+    });
+  });
+  EXPECT_EQ(restarts(), before);
+  EXPECT_LT(used, 2u * kThreads * kEach);
+  auto attr = other->getattr(root_, dir_);
+  ASSERT_TRUE(attr);
+  EXPECT_EQ(attr->nlink, 2u);
+  EXPECT_TRUE(other->close_session());
+}
+
+// A name that is there already is found out by the commit, and concerns nobody else.
+TEST_F(RedisGroups, ARefusedCreationCostsTwoRoundTrips) {
+  auto other = join();
+  create(*other, dir_, "there");
+  create(*meta_, dir_, "mine");
+  EXPECT_LE(trips([&] { EXPECT_EQ(code_of(meta_->mkdir(root_, dir_, "there", 0755, 0)), EEXIST); }), 2u);
+  EXPECT_TRUE(other->close_session());
+}
+
 TEST_F(RedisGroups, DirectoriesKeepTheirLinkCount) {
   in_threads([&](int t) {
     for (int i = 0; i < kEach; i++) {

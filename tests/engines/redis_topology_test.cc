@@ -355,6 +355,64 @@ TEST(RedisTopology, ReplicaBehindASentinelIsReadFrom) {
   replica_is_read_from(replica.port, master.port, sentinel.url("thevolume"));
 }
 
+Result<void> put_length(Engine& engine, uint64_t length) {
+  ZEST_TRY(run(engine, system_clock(), {}, [&](Txn& txn) -> Result<void> {
+    ZEST_ASSIGN(auto attr, txn.attr(Ino{2}));
+    if (!attr) attr = Attr{};
+    attr->length = length;
+    txn.put_attr(Ino{2}, *attr);
+    return {};
+  }));
+  return {};
+}
+
+// Master and replica change places while everybody stays connected to the old one: commits go to the new one, all
+// connections do, and what is kept because the server tells of changes is what the new one tells of.
+TEST(RedisTopology, ServersChangePlaces) {
+  TcpServer first = start_plain(), second = start_plain();
+  ask(second.port, {"REPLICAOF", "127.0.0.1", std::to_string(first.port)});
+  wait_for_replica(second.port);
+  const std::string url =
+      "redis://127.0.0.1:" + std::to_string(first.port) + ",127.0.0.1:" + std::to_string(second.port) + "/0";
+  auto engine = open_redis(url, {}), caching = open_redis(url + "?client-cache=true", {});
+  ASSERT_TRUE(engine && caching);
+  ASSERT_TRUE(put_length(**engine, 1));
+  ASSERT_TRUE(put_length(**caching, 2));
+  wait_until("the replica has it", [&] { return ask(second.port, {"EXISTS", "i2"}).integer == 1; });
+  ask(second.port, {"REPLICAOF", "NO", "ONE"});
+  ask(first.port, {"REPLICAOF", "127.0.0.1", std::to_string(second.port)});
+
+  auto done = put_length(**engine, 3);
+  EXPECT_TRUE(done) << done.error().message();
+  done = put_length(**caching, 4);
+  EXPECT_TRUE(done) << done.error().message();
+  wait_for_replica(first.port);
+  ask(first.port, {"REPLICAOF", "NO", "ONE"});  // from here on it hears of nothing
+  for (uint64_t length = 5; length < 10; length++) {
+    done = put_length(**engine, length);
+    EXPECT_TRUE(done) << done.error().message();
+    EXPECT_EQ(length_by(**engine), length);
+    wait_until("the other client hears of it", [&] { return length_by(**caching) == length; });
+  }
+}
+
+// Whoever reads or writes a file has nothing to do with a password: it is waited until there is a right one.
+TEST(RedisTopology, PasswordThatChangesIsWaitedFor) {
+  TestServer server({"--requirepass", "word"});
+  auto engine = open_redis("unix://:word@" + server.socket_path(), {});
+  ASSERT_TRUE(engine) << engine.error().message();
+  Client admin(*parse_url("unix://:word@" + server.socket_path()), {});
+  ASSERT_TRUE(admin.call({"CONFIG", "SET", "requirepass", "other"}, Client::Repeat::kSafe));
+  ASSERT_TRUE(admin.call({"CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"}, Client::Repeat::kSafe));
+  std::thread later([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    EXPECT_TRUE(admin.call({"CONFIG", "SET", "requirepass", "word"}, Client::Repeat::kSafe));
+  });
+  auto done = put_length(**engine, 1);
+  EXPECT_TRUE(done) << done.error().message();
+  later.join();
+}
+
 TEST(RedisTopology, ReplicaRefusesWritesUntilItIsPromoted) {
   TestServer server;
   auto engine = open_redis(server.url(0), {});

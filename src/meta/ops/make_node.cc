@@ -92,7 +92,8 @@ Result<MadeNode> make_node(State& state, const Context& ctx, const NewNode& node
   std::optional<AclRule> to_intern;
   auto body = [&](Txn& txn) -> Result<void> {
     made = {};
-    ZEST_TRY(txn.want({{Key::inode(parent)}, {Key::entry(parent, name), node.accept_existing}}));
+    ZEST_TRY(txn.want(
+        {{Key::inode(parent)}, {Key::entry(parent, name), node.accept_existing, false, !node.accept_existing}}));
     ZEST_ASSIGN(Attr dir, directory(txn, parent));
     if (dir.in_trash()) return fail(ENOENT);
     ZEST_ASSIGN(auto existing, txn.entry(parent, name));

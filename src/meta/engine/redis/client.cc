@@ -21,7 +21,15 @@ bool starts_with_any(std::string_view text, std::initializer_list<std::string_vi
 
 // The server we talk to is not, or no longer, the one that takes our writes.
 bool wrong_server(std::string_view error) {
-  return starts_with_any(error, {"READONLY", "MOVED", "MASTERDOWN", "ERR DISABLE", "ERR NOWRITE", "ERR NOREAD"});
+  return starts_with_any(error, {"READONLY", "MOVED", "MASTERDOWN", "ERR DISABLE", "ERR NOWRITE", "ERR NOREAD"}) ||
+         error.find("READONLY You can't write") != error.npos;
+}
+
+// The connections are of no use any longer, others may be. A commit's own errors stand within the script's answer.
+bool ends_connections(const Reply& reply) {
+  if (reply.is_error()) return wrong_server(reply.text) || reply.text.starts_with("NOAUTH");
+  return std::any_of(reply.items.begin(), reply.items.end(),
+                     [](const Reply& item) { return item.is_error() && wrong_server(item.text); });
 }
 
 uint16_t crc16(std::string_view text) {
@@ -74,10 +82,10 @@ Error error_of(const Reply& reply) {
   // an error inside a script comes with words of the script's around it
   auto mentions = [text](std::string_view word) { return text.find(word) != text.npos; };
   if (text.starts_with("OOM") || mentions("OOM command not allowed")) return {ENOSPC, Fault::kPlain, what};
-  if (starts_with_any(text, {"WRONGPASS", "NOAUTH", "NOPERM", "ERR invalid password", "ERR AUTH"}))
+  if (starts_with_any(text, {"WRONGPASS", "NOPERM", "ERR invalid password", "ERR AUTH"}))
     return {EACCES, Fault::kPlain, what};
-  if (wrong_server(text) || mentions("READONLY You can't write") ||
-      starts_with_any(text, {"LOADING", "CLUSTERDOWN", "TRYAGAIN", "ASK", "BUSY", "NOREPLICAS", "EXECABORT",
+  if (wrong_server(text) ||
+      starts_with_any(text, {"NOAUTH", "LOADING", "CLUSTERDOWN", "TRYAGAIN", "ASK", "BUSY", "NOREPLICAS", "EXECABORT",
                              "ERR max number of clients reached", "UNKILLABLE"}) ||
       mentions("Conn is in a bad state"))
     return {EIO, Fault::kUnavailable, what};
@@ -93,6 +101,7 @@ Client::Client(Settings settings, std::vector<const Script*> scripts)
 // The first connection that is idle, else the one with the fewest callers; another one is opened when all are busy.
 Client::Slot& Client::pick(Lane lane) {
   if (lane == Lane::kBulk) return *slots_.back();
+  if (lane == Lane::kOrdered) return *slots_.front();
   constexpr size_t kBusy = 8;
   Slot* best = nullptr;
   size_t fewest = SIZE_MAX;
@@ -133,6 +142,10 @@ Result<std::shared_ptr<Connection>> Client::connection(Slot& slot) {
   auto address = locate();
   auto opened = address ? connect(*address, true) : Result<std::shared_ptr<Connection>>(fail(address.error()));
   if (!opened) forget_server();
+  if (opened) was_let_in_ = true;
+  // a password that is being changed: no answer to who reads or writes a file
+  if (!opened && opened.error().code == EACCES && was_let_in_)
+    opened = fail(EIO, Fault::kUnavailable, std::move(opened.error().what));
   std::lock_guard lock(where_mutex_);
   slot.attempts++;
   if (opened)
@@ -149,7 +162,7 @@ Result<std::shared_ptr<Connection>> Client::connect(const Address& address, bool
   Pipeline hello;
   bool sentinel = settings_.mode == Mode::kSentinel && !with_data;
   const std::string& password = sentinel ? settings_.sentinel_password : settings_.password;
-  size_t auth = 0, select = 0;
+  size_t auth = 0, select = 0, role = 0;
   if (!password.empty()) {
     if (settings_.user.empty() || sentinel)
       hello.add("AUTH", password);
@@ -166,13 +179,29 @@ Result<std::shared_ptr<Connection>> Client::connect(const Address& address, bool
   // a replica in a cluster sends readers to its master unless told that they know
   if (with_data && clustered_ == 1 && settings_.route_read != Settings::Route::kMaster) hello.add("READONLY");
   if (!settings_.client_name.empty()) hello.add("CLIENT", "SETNAME", settings_.client_name);
+  if (with_data && must_be_master()) {
+    hello.add("ROLE");
+    role = hello.commands();
+  }
   hello.add("PING");
   count_round_trip();
   auto replies = made->exchange(hello);
   if (!replies) return fail(replies.error().code, Fault::kUnavailable, replies.error().what);
-  for (size_t must : {auth, select, hello.commands()})
-    if (must != 0 && (*replies)[must - 1].is_error()) return fail(error_of((*replies)[must - 1]));
+  for (size_t must : {auth, select, hello.commands()}) {
+    if (must == 0 || !(*replies)[must - 1].is_error()) continue;
+    Error error = error_of((*replies)[must - 1]);
+    if ((*replies)[must - 1].text.starts_with("NOAUTH")) error.code = EACCES, error.fault = Fault::kPlain;
+    return fail(std::move(error));
+  }
+  if (role != 0 && !(*replies)[role - 1].items.empty() && (*replies)[role - 1].items[0].text != "master")
+    return fail(EIO, Fault::kUnavailable, "Redis: " + address.text() + " is no master");
   return made;
+}
+
+// Sentinels, and our own search, may lag behind: a server that was the master is asked itself.
+bool Client::must_be_master() const {
+  return settings_.route_read == Settings::Route::kMaster && clustered_ != 1 &&
+         (settings_.mode == Mode::kSentinel || settings_.addresses.size() > 1);
 }
 
 Result<Address> Client::locate() {
@@ -195,7 +224,18 @@ Result<Address> Client::locate() {
   }
   std::lock_guard lock(where_mutex_);
   where_ = found;
+  if (last_known_ && *last_known_ != found) {
+    moves_++;
+    give_up_connections();  // else some of them would go on with a server that is not the one any longer
+  }
+  last_known_ = found;
   return found;
+}
+
+// With where_mutex_ held.
+void Client::give_up_connections() {
+  for (auto& slot : slots_)
+    if (slot->connection) slot->connection->give_up();
 }
 
 Result<void> Client::detect_cluster() {
@@ -322,29 +362,26 @@ void Client::forget_server() {
   where_.reset();
 }
 
-// A server that has become a replica, or gave its slots away: all connections to it are of no use.
+// A server that has become a replica, gave its slots away, or wants to know again who we are.
 void Client::note_failures(const std::vector<Reply>& replies) {
-  bool wrong = std::any_of(replies.begin(), replies.end(), [](const Reply& r) {
-    return r.is_error() && (wrong_server(r.text) || r.text.find("READONLY You can't write") != r.text.npos);
-  });
-  if (!wrong) return;
+  if (std::none_of(replies.begin(), replies.end(), ends_connections)) return;
   std::lock_guard lock(where_mutex_);
   where_.reset();
-  for (auto& slot : slots_)
-    if (slot->connection) slot->connection->give_up();
+  give_up_connections();
 }
 
-Result<std::vector<Reply>> Client::try_once(const Pipeline& requests, Lane lane) {
+Result<std::vector<Reply>> Client::try_once(const Pipeline& requests, Lane lane, const std::function<void()>& queued) {
   ZEST_ASSIGN(auto used, connection(pick(lane)));
   count_round_trip();
-  auto replies = used->exchange(requests);
+  auto replies = used->exchange(requests, queued);
   if (replies) note_failures(*replies);
   return replies;
 }
 
-Result<std::vector<Reply>> Client::exchange(const Pipeline& requests, Repeat repeat, Lane lane) {
+Result<std::vector<Reply>> Client::exchange(const Pipeline& requests, Repeat repeat, Lane lane,
+                                            const std::function<void()>& queued) {
   for (int attempt = 0;; attempt++) {
-    auto replies = try_once(requests, lane);
+    auto replies = try_once(requests, lane, queued);
     if (replies) return replies;
     if (replies.error().fault == Fault::kPlain) return replies;
     bool sent = replies.error().fault == Fault::kUnknownOutcome;
@@ -364,7 +401,8 @@ Result<Reply> Client::call(const std::vector<std::string>& args, Repeat repeat, 
 }
 
 Result<Reply> Client::eval(const Script& script, const std::vector<std::string>& keys,
-                           const std::vector<std::string>& args, Repeat repeat, Lane lane) {
+                           const std::vector<std::string>& args, Repeat repeat, Lane lane,
+                           const std::function<void()>& queued) {
   Pipeline pipeline;
   auto evaluate = [&](Pipeline& to) {
     to.begin(3 + keys.size() + args.size());
@@ -375,7 +413,7 @@ Result<Reply> Client::eval(const Script& script, const std::vector<std::string>&
     for (const auto& arg : args) to.argument(arg);
   };
   evaluate(pipeline);
-  ZEST_ASSIGN(auto replies, exchange(pipeline, repeat, lane));
+  ZEST_ASSIGN(auto replies, exchange(pipeline, repeat, lane, queued));
   if (replies[0].is_error() && replies[0].text.starts_with("NOSCRIPT")) {
     Pipeline again;
     again.add("SCRIPT", "LOAD", script.text);

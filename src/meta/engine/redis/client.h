@@ -30,18 +30,21 @@ class Client {
   Client(Settings settings, std::vector<const Script*> scripts);
 
   // Bulk work (listings, scans) has a connection of its own, so that small requests do not queue behind its replies.
-  enum class Lane { kSmall, kBulk };
+  // Ordered requests all take the same one.
+  enum class Lane { kSmall, kOrdered, kBulk };
   // Whether a request that may have been carried out can be sent again.
   enum class Repeat { kNever, kSafe };
 
   // The replies of the requests; error replies are in them. Fails with kUnavailable, or (kNever) kUnknownOutcome. One
   // round trip when connected; tries a second connection when the first turns out to be dead.
-  Result<std::vector<Reply>> exchange(const Pipeline& requests, Repeat repeat, Lane lane = Lane::kSmall);
+  Result<std::vector<Reply>> exchange(const Pipeline& requests, Repeat repeat, Lane lane = Lane::kSmall,
+                                      const std::function<void()>& queued = {});
   // One command; an error reply becomes an Error.
   Result<Reply> call(const std::vector<std::string>& args, Repeat repeat, Lane lane = Lane::kSmall);
-  // EVALSHA; loads the script when the server does not have it.
+  // EVALSHA; loads the script when the server does not have it. queued: as of Connection::exchange; may be called
+  // again.
   Result<Reply> eval(const Script& script, const std::vector<std::string>& keys, const std::vector<std::string>& args,
-                     Repeat repeat, Lane lane = Lane::kSmall);
+                     Repeat repeat, Lane lane = Lane::kSmall, const std::function<void()>& queued = {});
   // Commands that see one moment: MULTI ... EXEC. The replies are those of `commands`.
   Result<std::vector<Reply>> atomically(const std::vector<std::vector<std::string>>& commands, Repeat repeat);
 
@@ -54,6 +57,8 @@ class Client {
   Result<bool> clustered();
   const Settings& settings() const { return settings_; }
   uint64_t round_trips() const { return round_trips_; }
+  // How often the data turned out to be at another server than before.
+  uint64_t moves() const { return moves_; }
 
  private:
   struct Slot {
@@ -65,7 +70,7 @@ class Client {
   Slot& pick(Lane lane);
   Result<std::shared_ptr<Connection>> connection(Slot& slot);
   Result<std::shared_ptr<Connection>> connect(const Address& address, bool with_data);
-  Result<std::vector<Reply>> try_once(const Pipeline& requests, Lane lane);
+  Result<std::vector<Reply>> try_once(const Pipeline& requests, Lane lane, const std::function<void()>& queued);
   Result<Address> locate();
   Result<Address> ask_sentinels();
   Result<std::vector<Address>> sentinel_replicas(const Address& sentinel);
@@ -73,7 +78,9 @@ class Client {
   Result<Address> find_master();
   Result<Reply> ask(const Address& address, const std::vector<std::string>& question);
   Address choose(const Address& master, std::vector<Address> replicas);
+  bool must_be_master() const;
   void forget_server();
+  void give_up_connections();
   void count_round_trip() {
     round_trips_++;
     note_round_trip();
@@ -85,9 +92,10 @@ class Client {
   const std::vector<const Script*> scripts_;
   std::vector<std::unique_ptr<Slot>> slots_;  // the last one is for bulk work
   std::mutex where_mutex_;
-  std::optional<Address> where_;
+  std::optional<Address> where_, last_known_;
   std::atomic<int> clustered_{-1};  // -1: not known yet
-  std::atomic<uint64_t> round_trips_{0};
+  std::atomic<bool> was_let_in_{false};
+  std::atomic<uint64_t> round_trips_{0}, moves_{0};
 };
 
 }  // namespace zest::meta::redis

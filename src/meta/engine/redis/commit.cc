@@ -59,8 +59,16 @@ const std::string& Commit::index_of(const std::string& key) {
 void Commit::check_reads() {
   for (const auto& [key, raws] : reads_) {
     auto parts = layout_.parts(key);
+    compared_.emplace_back(args_.size(), &key);
     for (size_t i = 0; i < parts.size(); i++) check(parts[i], raws[i]);
   }
+}
+
+const Key* Commit::compared_at(int64_t place) const {
+  const Key* found = nullptr;
+  for (const auto& [begin, key] : compared_)
+    if (begin <= place) found = key;
+  return found;
 }
 
 void Commit::finish() {

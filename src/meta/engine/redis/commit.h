@@ -21,6 +21,9 @@ class Commit {
   Result<void> apply(const Change& change);
   void finish();
 
+  // The record whose comparison stands at that place of args(), counted from 0; null: none does.
+  const Key* compared_at(int64_t place) const;
+
   const std::vector<std::string>& keys() const { return keys_; }
   const std::vector<std::string>& args() const { return args_; }
 
@@ -48,6 +51,7 @@ class Commit {
   const ReadSet& reads_;
   std::vector<std::string> keys_, args_;
   std::map<std::string, std::string> index_;
+  std::vector<std::pair<int64_t, const Key*>> compared_;  // where the comparisons of each record begin
   std::vector<Expected> expected_;
 };
 

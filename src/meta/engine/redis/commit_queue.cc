@@ -15,7 +15,7 @@ constexpr int64_t kPatienceMs = 1;  // a distant server: so long after the last 
 }  // namespace
 
 bool CommitQueue::may_send() const {
-  return under_way_ == 0 || system_clock().monotonic_ms() - last_sent_ms_ > kPatienceMs;
+  return !sending_ && (under_way_ == 0 || system_clock().monotonic_ms() - last_sent_ms_ > kPatienceMs);
 }
 
 Result<Reply> CommitQueue::submit(const Commit& commit, const std::function<void()>& queued) {
@@ -47,21 +47,30 @@ void CommitQueue::send_batch(Lock& lock) {
   } while (!waiting_.empty() && batch.size() < kMostCommits &&
            size + waiting_.front()->commit->args().size() < kMostArgs);
   under_way_++;
-  last_sent_ms_ = system_clock().monotonic_ms();
+  sending_ = true;
   lock.unlock();
+  bool placed = false;
+  auto queued = [&] {
+    Lock again(mutex_);
+    placed = true;
+    sending_ = false;
+    last_sent_ms_ = system_clock().monotonic_ms();
+  };
   Result<Reply> reply = fail(EIO);
   if (batch.size() == 1) {
-    reply = client_.eval(commit_script(), batch[0]->commit->keys(), batch[0]->commit->args(), Client::Repeat::kNever);
+    reply = client_.eval(commit_script(), batch[0]->commit->keys(), batch[0]->commit->args(), Client::Repeat::kNever,
+                         Client::Lane::kOrdered, queued);
   } else {
     for (const Waiter* waiter : batch) {
       keys.insert(keys.end(), waiter->commit->keys().begin(), waiter->commit->keys().end());
       args.insert(args.end(), waiter->commit->args().begin(), waiter->commit->args().end());
     }
-    reply = client_.eval(commit_script(), keys, args, Client::Repeat::kNever);
+    reply = client_.eval(commit_script(), keys, args, Client::Repeat::kNever, Client::Lane::kOrdered, queued);
   }
   if (reply && (!reply->is_array() || reply->items.size() != batch.size()))
     reply = fail(EPROTO, "Redis: unexpected answer to a commit");
   lock.lock();
+  if (!placed) sending_ = false;
   under_way_--;
   for (size_t i = 0; i < batch.size(); i++) {
     if (!reply)

@@ -37,6 +37,7 @@ class CommitQueue {
   std::mutex mutex_;
   std::deque<Waiter*> waiting_;
   int under_way_ = 0;
+  bool sending_ = false;  // a call has not got its place on the connection yet
   int64_t last_sent_ms_ = 0;
 };
 

@@ -8,7 +8,7 @@ namespace {
 constexpr int64_t kIdleCheckMs = 1000;  // servers and firewalls drop idle connections: look before using one
 }
 
-Result<std::vector<Reply>> Connection::exchange(const Pipeline& requests) {
+Result<std::vector<Reply>> Connection::exchange(const Pipeline& requests, const std::function<void()>& queued) {
   Waiter mine;
   mine.expected = requests.commands();
   if (mine.expected == 0) return std::vector<Reply>();
@@ -20,6 +20,7 @@ Result<std::vector<Reply>> Connection::exchange(const Pipeline& requests) {
   if (broken_) return fail(EIO, Fault::kUnavailable, "Redis: the connection is closed");
   queue_.push_back(&mine);
   out_ += requests.bytes();
+  if (queued) queued();
   if (!writing_) flush(lock);
   while (!mine.done) {
     if (!reading_)

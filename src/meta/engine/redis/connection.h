@@ -23,8 +23,9 @@ class Connection {
       : stream_(std::move(stream)), read_timeout_ms_(read_timeout_ms), write_timeout_ms_(write_timeout_ms) {}
 
   // One reply for each command, error replies included. kUnavailable: nothing was sent; kUnknownOutcome: the connection
-  // broke, or no answer came in time, after some of it may have been. Any thread.
-  Result<std::vector<Reply>> exchange(const Pipeline& requests);
+  // broke, or no answer came in time, after some of it may have been. Any thread. `queued` is called once they have
+  // their place: what is given to this connection later is carried out later.
+  Result<std::vector<Reply>> exchange(const Pipeline& requests, const std::function<void()>& queued = {});
 
   // For a connection of one thread's own: hears what the server sends unasked, which `on_push` gets. False: nothing
   // came.

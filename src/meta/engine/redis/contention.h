@@ -20,6 +20,7 @@ class Contention {
     std::mutex mutex;
     std::condition_variable freed;
     bool taken = false;
+    std::atomic<uint64_t> ended{0};  // turns
     std::atomic<int64_t> until_ms{0};
   };
 
@@ -31,16 +32,21 @@ class Contention {
     Turn& operator=(Turn&&) = delete;
     ~Turn() { end(); }
     void end();
+    // Waits at most a second for others; then goes ahead, for the commit is checked anyway. True: another one's
+    // has ended since this one was made. Does nothing the second time.
+    bool take();
     bool contended() const;  // was there a conflict lately?
     void conflicted();       // marks what the transaction touches as contended for a while
 
    private:
     friend class Contention;
+    uint64_t count_ended() const;
     std::vector<Stripe*> stripes_;
     std::vector<Stripe*> taken_;
+    uint64_t ended_ = 0;  // turns at its stripes, when it was made
+    bool asked_ = false;
   };
-  // Waits at most a second for others; then goes ahead, for the commit is checked anyway.
-  Turn enter(std::span<const Ino> hot);
+  Turn turn(std::span<const Ino> hot);
 
  private:
   std::array<Stripe, 256> stripes_;

@@ -34,7 +34,7 @@ class RedisEngine : public Engine {
   Result<std::unique_ptr<EngineTxn>> begin(bool write, std::span<const Ino> hot) override {
     bool writes = write && !read_only_;
     return std::make_unique<RedisTxn>(client_, commits_, *layout_, cache_.get(), writes,
-                                      writes ? contention_.enter(hot) : Contention::Turn());
+                                      writes ? contention_.turn(hot) : Contention::Turn());
   }
   void watch(Watcher watcher) override {
     if (cache_) cache_->watch(std::move(watcher));

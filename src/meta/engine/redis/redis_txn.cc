@@ -71,8 +71,7 @@ Result<void> RedisTxn::take_followed(const Want& want, Reply& reply, std::vector
 // Only what is read without being written to is read from the cache: a commit compares what the server said.
 Result<std::vector<Value>> RedisTxn::fetch(std::span<const Want> wants, std::vector<std::pair<Key, Value>>& followed) {
   if (wants.empty()) return std::vector<Value>();
-  fetched_ = true;
-  if (write_ && !turn_.contended()) turn_.end();  // nobody waits for the network in vain
+  if (write_ && turn_.contended()) turn_.take();
   if (!cache_) return fetch_from_server(wants, followed);
   if (!write_ && !afresh_)
     if (auto found = fetch_from_cache(wants, followed)) return std::move(*found);
@@ -144,7 +143,7 @@ bool RedisTxn::assume(std::span<const std::pair<Key, Value>> records) {
       raw.present = true;
       raw.text = *encode_single(key, value);
     }
-    reads_.try_emplace(key, std::vector<Raw>{std::move(raw)});
+    reads_.insert_or_assign(key, std::vector<Raw>{std::move(raw)});
   }
   return true;
 }
@@ -160,7 +159,6 @@ Result<CommitResult> RedisTxn::commit(std::span<const Change> changes) {
   auto result = send(commit);
   if (result && cache_) keep_committed(changes, since);
   if (result) return result;
-  if (result.error().fault == Fault::kConflict) turn_.conflicted();
   if (result.error().fault == Fault::kUnknownOutcome && decides(changes))
     return settle(commit, changes, std::move(result.error()));
   return result;
@@ -182,10 +180,15 @@ void RedisTxn::keep_committed(std::span<const Change> changes, uint64_t since) {
 Result<CommitResult> RedisTxn::send(const Commit& commit) {
   // What was assumed may be what commits under way are going to write, so who comes next can build on this one at once.
   ZEST_ASSIGN(auto reply, commits_.submit(commit, [this] {
-    if (!fetched_) turn_.end();
+    if (!turn_.contended()) turn_.end();
   }));
   if (!reply.is_array() || reply.items.empty() || !reply.items[0].is_integer()) return unexpected_reply();
-  if (reply.items[0].integer == 0) return fail(EAGAIN, Fault::kConflict, {});
+  if (reply.items[0].integer == 0) {
+    // a name that is there, or gone, stands in nobody's way but this transaction's
+    const Key* differs = reply.items.size() > 1 ? commit.compared_at(reply.items[1].integer) : nullptr;
+    if (!differs || differs->kind != Kind::kEntry) turn_.conflicted();
+    return fail(EAGAIN, Fault::kConflict, {});
+  }
   return commit.results(std::span(reply.items).subspan(1));
 }
 

@@ -19,6 +19,7 @@ class RedisTxn : public EngineTxn {
 
   Result<std::vector<Value>> fetch(std::span<const Want> wants, std::vector<std::pair<Key, Value>>& followed) override;
   void read_afresh() override { afresh_ = true; }
+  bool await_turn() override { return turn_.take(); }
   bool assume(std::span<const std::pair<Key, Value>> records) override;
   Result<CommitResult> commit(std::span<const Change> changes) override;
 
@@ -44,7 +45,7 @@ class RedisTxn : public EngineTxn {
   const Layout& layout_;
   CoherentCache* const cache_;
   const bool write_;
-  bool afresh_ = false, fetched_ = false;
+  bool afresh_ = false;
   Contention::Turn turn_;
   ReadSet reads_;  // the first that was read of each record
 };

@@ -109,6 +109,7 @@ while at <= #ARGV do
   local n = at + 1 + ARGV[at]
   local fine, answer = pcall(commit, at + 2, n, base)
   if not fine then answer = {err = type(answer) == 'table' and answer.err or answer} end
+  if answer[1] == 0 then answer[2] = answer[2] - at end
   answers[#answers + 1] = answer
   base = base + ARGV[at + 1]
   at = n + 1

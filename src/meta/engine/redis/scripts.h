@@ -18,7 +18,7 @@ const Script& read_script();
 //   C, number of arguments, command, arguments...      run it
 //   R, the same                                        run it and return its result
 //   X, field, number of ARGV to skip                   skip that many if the hash has no such field; returns 0 or 1
-// Gives for each commit {1, results...}, or {0, index of the comparison that failed}, or an error.
+// Gives for each commit {1, results...}, or {0, place of the comparison that failed among its ARGV}, or an error.
 const Script& commit_script();
 
 // A page of a directory. KEYS: the directory's hash. ARGV: prefix, cursor, count, "1" to read the inodes too.

@@ -39,6 +39,7 @@ bool Tracking::pause() {
 void Tracking::run() {
   name_this_thread("redis-tracking");
   do {
+    const uint64_t moves = client_.moves();
     auto opened = client_.listen({layout_.key("i"), layout_.key("d")}, [this](const Reply& push) { take(push); });
     if (!opened && opened.error().fault == Fault::kPlain) {
       cache_.switch_off();
@@ -52,14 +53,14 @@ void Tracking::run() {
       connection_ = *opened;
     }
     cache_.set_live(true);
-    serve(**opened);
+    serve(**opened, moves);
     cache_.set_live(false);
     cache_.tell();
   } while (pause());
 }
 
-// Until the connection breaks.
-void Tracking::serve(Connection& connection) {
+// Until the connection breaks, or the data is elsewhere.
+void Tracking::serve(Connection& connection, uint64_t moves) {
   const Clock& clock = system_clock();
   int64_t heard_ms = clock.monotonic_ms(), verify_from_ms = 0;
   std::vector<Key> doubtful;
@@ -68,7 +69,7 @@ void Tracking::serve(Connection& connection) {
     if (doubtful.empty()) doubtful = cache_.take_doubtful();
     int64_t wait_ms = doubtful.empty() ? kLookMs : std::max<int64_t>(kGatherMs, verify_from_ms - now_ms);
     auto heard = connection.wait_for_pushes(wait_ms);
-    if (!heard) return;
+    if (!heard || client_.moves() != moves) return;
     cache_.tell();
     now_ms = clock.monotonic_ms();
     if (*heard) heard_ms = now_ms;

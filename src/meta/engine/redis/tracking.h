@@ -24,7 +24,7 @@ class Tracking {
  private:
   void run();
   bool pause();  // false: the end has come
-  void serve(Connection& connection);
+  void serve(Connection& connection, uint64_t moves);
   void take(const Reply& push);
   Result<void> verify(Connection& connection, const std::vector<Key>& keys);
 

@@ -14,6 +14,7 @@ struct Address {
   int port = 0;
   bool is_path = false;
   std::string text() const;
+  friend bool operator==(const Address&, const Address&) = default;
 };
 
 enum class Mode : uint8_t { kSingle, kSentinel, kCluster };
