@@ -17,6 +17,7 @@
 #include "engines.h"
 #include "meta/txn.h"
 #include "servers.h"
+#include "volume/format.h"
 
 namespace zest::meta {
 namespace {
@@ -131,7 +132,10 @@ TEST(SqliteFile, WhatAnotherClientAddsToTheTablesIsFound) {
   const std::string url = fresh_sqlite_url();
   without_tiers(url);
   auto early = open(url), late = open(url);
-  ASSERT_TRUE(put(*early, Key::setting(), std::string(R"({"Tiers":{}})")));
+  Format format;
+  format.name = "tiered";
+  format.tiers[2] = {2, "IA", ""};
+  ASSERT_TRUE(put(*early, Key::setting(), *dump_format(format)));
   ASSERT_TRUE(get(*early, Key::inode(Ino{5})));
   Attr attr;
   attr.tier = 2;
