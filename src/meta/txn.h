@@ -40,7 +40,7 @@ struct Want {
   // For kEntry: also read the inode behind the entry (kInode of the target), and, with `follow_empty`, its
   // kHasEntries if it is a directory. All in the same round trip.
   bool follow = false, follow_empty = false;
-  // For kEntry: where nothing is known of it, it may be assumed to be absent.
+  // Where nothing is known of it, it may be assumed to be absent.
   bool expect_absent = false;
 };
 

@@ -24,7 +24,7 @@ class Counted:
         write(f"{self.dir}/warm", b"x" * 4096)
 
     def start(self):
-        self.mount = zest.Mount(self.server.through(self.proxy), f"{self.volume.folder}/mnt", "--cache-dir", f"{self.volume.folder}/cache", *self.options)
+        self.mount = zest.Mount(self.server.through(self.proxy), f"{self.volume.folder}/mnt", "--cache-dir", f"{self.volume.folder}/cache", "--enable-xattr", *self.options)
         self.dir = self.mount.path("dir")
 
     def costs(self, what, budget, call, prepare=lambda n: None):

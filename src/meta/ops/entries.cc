@@ -81,6 +81,9 @@ namespace {
 // The extended attributes go with the record, unless somebody may still ask about them.
 Result<void> remove_xattrs(Txn& txn, const Context& ctx, Removal& removal) {
   if (ctx.keeps_xattrs && !removal.attr.is_file() && removal.attr.type != FileType::kSymlink) {
+    Want want{Key::xattrs(removal.ino)};
+    want.expect_absent = true;  // few have any
+    ZEST_TRY(txn.want({want}));
     ZEST_ASSIGN(removal.xattrs, txn.xattrs(removal.ino));
   }
   txn.erase(Key::xattrs(removal.ino));
