@@ -142,9 +142,8 @@ Result<void> FileSystem::rename(const Context& context, Ino parent, std::string_
   Result<void> result;
   int code = check_reserved(parent, name, EPERM);
   if (code == 0) code = check_reserved(new_parent, new_name, EPERM);
-  const uint32_t beside = flags & ~meta::kRenameWhiteout;
-  if (code == 0 && beside != flags && !options_.enable_whiteout)
-    code = beside == 0 || beside == meta::kRenameNoReplace ? ENOTSUP : EINVAL;
+  if (code == 0 && (flags & meta::kRenameWhiteout) && !options_.enable_whiteout)
+    code = flags & ~(meta::kRenameWhiteout | meta::kRenameNoReplace) ? EINVAL : ENOTSUP;
   if (code != 0) {
     result = fail(code);
   } else if (renamed_before(context, parent, name, new_parent, new_name)) {
