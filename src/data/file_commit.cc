@@ -64,7 +64,10 @@ void FileWriter::run_upload(const Task& task, int attempt) {
   while (true) {
     {
       Lock lock(mutex_);
-      if (task.slice->dropped) return dropped_block_done(lock, task.slice);
+      if (task.slice->dropped) {
+        env_.leaving -= task.bytes;
+        return dropped_block_done(lock, task.slice);
+      }
     }
     if (attempt > 0 && !env_.stopper.doze(backoff_ms(attempt)))
       return upload_failed(task, {EIO, Fault::kPlain, "the client is stopping"});
@@ -81,6 +84,7 @@ void FileWriter::run_upload(const Task& task, int attempt) {
 }
 
 void FileWriter::uploaded(const Task& task) {
+  env_.leaving -= task.bytes;
   Lock lock(mutex_);
   auto& block = task.slice->blocks[task.block];
   block.state = WriteSlice::BlockState::kDone;
@@ -105,6 +109,7 @@ void FileWriter::dropped_block_done(Lock& lock, const WriteSlicePtr& slice) {
 }
 
 void FileWriter::upload_failed(const Task& task, Error error) {
+  env_.leaving -= task.bytes;
   error.code = upload_errno(error.code);
   error.fault = Fault::kPlain;
   Lock lock(mutex_);

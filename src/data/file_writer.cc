@@ -87,6 +87,8 @@ Result<void> FileWriter::write_piece(ChunkIndex chunk, uint32_t pos, std::span<c
 Result<size_t> FileWriter::put_some(Lock&, ChunkIndex chunk, uint32_t pos, std::span<const char> data,
                                     std::vector<Task>& tasks) {
   auto len = static_cast<uint32_t>(data.size());
+  auto now = env_.clock.monotonic_ms();
+  last_write_ms_ = now;  // also of one that has to wait for memory
   int chosen = choose_slice(slices_, chunk, pos, len);
   WriteSlicePtr slice = chosen >= 0 ? slices_[static_cast<size_t>(chosen)] : nullptr;
   if (!slice) {
@@ -101,7 +103,6 @@ Result<size_t> FileWriter::put_some(Lock&, ChunkIndex chunk, uint32_t pos, std::
     if (!memory) return size_t{0};
     slice->grow(std::move(memory));
   }
-  auto now = env_.clock.monotonic_ms();
   uint64_t number = next_write_++;
   if (chosen < 0) {
     slice->number = next_number_++;
@@ -114,7 +115,6 @@ Result<size_t> FileWriter::put_some(Lock&, ChunkIndex chunk, uint32_t pos, std::
   slice->put(pos, data.first(room.bytes));
   slice->last = number;
   slice->mtime = env_.clock.now();
-  slice->touched_ms = last_write_ms_ = now;
   if (was_small) {
     small_bytes_ += slice->size - before;
     if (slice->size >= slice->block_size) small_bytes_ -= std::min<size_t>(small_bytes_, slice->block_size);
@@ -160,7 +160,9 @@ void FileWriter::queue_block(const WriteSlicePtr& slice, uint32_t block, std::ve
   if (state != WriteSlice::BlockState::kBuffered) return;
   state = WriteSlice::BlockState::kQueued;
   slice->in_flight++;
-  tasks.push_back({slice, block});
+  auto bytes = static_cast<int64_t>(slice->blocks[block].buffer->capacity());
+  env_.leaving += bytes;
+  tasks.push_back({slice, block, bytes});
 }
 
 void FileWriter::freeze_all(std::vector<Task>& tasks) {
@@ -172,7 +174,7 @@ void FileWriter::freeze_all(std::vector<Task>& tasks) {
   pack_small();
   for (auto& slice : slices_)
     for (uint32_t i = 0; i < slice->blocks.size(); i++) queue_block(slice, i, tasks);
-  if (ready_prefix() > 0) tasks.push_back({nullptr, 0});
+  if (ready_prefix() > 0) tasks.push_back({nullptr, 0, 0});
 }
 
 // Joins runs of small slices that nothing was uploaded of, each run into one object of a block at most.
@@ -228,6 +230,15 @@ void FileWriter::tick(int64_t now_ms) {
 bool FileWriter::clean() const {
   Lock lock(mutex_);
   return slices_.empty();
+}
+
+int64_t FileWriter::open_bytes() const {
+  Lock lock(mutex_);
+  size_t bytes = 0;
+  for (const auto& slice : slices_)
+    for (const auto& block : slice->blocks)
+      if (block.state == WriteSlice::BlockState::kBuffered) bytes += block.buffer->capacity();
+  return static_cast<int64_t>(bytes);
 }
 
 bool FileWriter::has_error() const {

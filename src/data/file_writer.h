@@ -37,9 +37,10 @@ struct WriterEnv {
   Stopper& stopper;
   ThreadPool& uploads;
   ThreadPool& commits;
-  std::function<void()> relieve;  // memory is short: make all files upload what they hold
+  std::function<void()> relieve;  // memory is short: somebody may let go of some
   std::function<void(SliceId, uint32_t size)> remove_slice;
   std::function<object::Placement(Ino)> placement;  // of the file's tier
+  std::atomic<int64_t> leaving{0};                  // bytes of memory that uploads, waiting or under way, will free
 };
 
 // A slice that is not committed, as a reader needs it.
@@ -56,9 +57,10 @@ class FileWriter : public std::enable_shared_from_this<FileWriter> {
 
   Result<void> write(uint64_t offset, std::span<const char> data, const std::atomic<bool>* cancelled);
   Result<void> flush(const std::atomic<bool>* cancelled);
-  void freeze();              // starts the upload of everything
-  void tick(int64_t now_ms);  // freezes what is old or idle
-  bool clean() const;         // nothing buffered
+  void freeze();               // starts the upload of everything
+  void tick(int64_t now_ms);   // freezes what is old or idle
+  bool clean() const;          // nothing buffered
+  int64_t open_bytes() const;  // memory of what no upload waits for
   bool has_error() const;
   void forget_error();
   void forget_length();  // the file was truncated or changed elsewhere
@@ -78,6 +80,7 @@ class FileWriter : public std::enable_shared_from_this<FileWriter> {
   struct Task {
     WriteSlicePtr slice;  // null: nothing to upload, but something to commit
     uint32_t block;
+    int64_t bytes = 0;  // of memory
   };
   struct Waiter {
     uint64_t target;

@@ -145,7 +145,6 @@ WriteSlicePtr pack_slices(std::span<const WriteSlicePtr> members, const PackPlan
     if (member->id != SliceId{0}) pack->id = member->id;
   }
   pack->created_ms = members[0]->created_ms;
-  pack->touched_ms = members.back()->touched_ms;
   return pack;
 }
 

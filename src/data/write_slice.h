@@ -41,7 +41,7 @@ struct WriteSlice {
   std::vector<Extent> extents;   // one, but for packed slices
   uint32_t size = 0;
   Time mtime;
-  int64_t created_ms = 0, touched_ms = 0;
+  int64_t created_ms = 0;
   bool frozen = false;     // takes no more writes
   bool dropped = false;    // failed; nobody will commit it
   uint32_t in_flight = 0;  // blocks that an upload holds

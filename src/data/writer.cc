@@ -105,13 +105,24 @@ void Writer::release(Ino ino) {
   count_--;
 }
 
-// At most every 50 ms: many writers may be short of memory at once.
+// While uploads are about to free enough memory there is nothing to do but wait. Else files close what they hold, those
+// that hold most first: each closed early costs an object and a record, and its readers more of both. At most every 50
+// ms: many writers may be short of memory at once.
 void Writer::relieve() {
   auto now = env_.clock.monotonic_ms();
   auto last = relieved_ms_.load();
   if (now - last < 50 || !relieved_ms_.compare_exchange_strong(last, now)) return;
   drop_read_ahead_();
-  for (auto& file : all()) file->freeze();
+  const int64_t enough = env_.blocks.pool().budget().limit() / 4;
+  if (env_.leaving >= enough) return;
+  std::vector<std::pair<int64_t, std::shared_ptr<FileWriter>>> files;
+  for (auto& file : all())
+    if (auto bytes = file->open_bytes(); bytes > 0) files.emplace_back(bytes, std::move(file));
+  std::sort(files.begin(), files.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+  for (auto& [bytes, file] : files) {
+    file->freeze();
+    if (env_.leaving >= enough) return;
+  }
 }
 
 void Writer::run() {

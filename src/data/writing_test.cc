@@ -256,6 +256,45 @@ TEST(Writing, MemoryStaysWithinTheBudget) {
                 pattern(200'000, static_cast<uint64_t>(i * 100 + n)));
 }
 
+TEST(Writing, WritersThatWaitForMemoryStillWriteWholeBlocks) {
+  auto options = Volume::small();
+  options.buffer_size = 4 << 20;
+  options.max_uploads = 8;
+  Volume v(options);
+  v.faults->delay(Faults::kPut, 15);
+  constexpr size_t kFiles = 8, kBlocks = 40;
+  std::vector<Ino> inos;
+  for (size_t i = 0; i < kFiles; i++) inos.push_back(v.create("f" + std::to_string(i)));
+  const auto text = pattern(kBlocks * 65536, 5);
+  Quick quick;
+  std::vector<std::thread> writers;
+  for (size_t i = 0; i < kFiles; i++)
+    writers.emplace_back([&v, &text, ino = inos[i], piece = 5'000 + i * 3'000] {
+      for (size_t at = 0; at < text.size(); at += piece) EXPECT_TRUE(v.write(ino, at, text.substr(at, piece)));
+      EXPECT_TRUE(v.data->flush(ino, nullptr));
+    });
+  for (auto& writer : writers) writer.join();
+  EXPECT_GT(v.data->budget().waits().count, 0u);
+
+  if (quick.still()) {
+    EXPECT_EQ(v.faults->count(Faults::kPut), kFiles * kBlocks);
+    for (Ino ino : inos) EXPECT_EQ(v.meta->read_chunk(ino, 0)->records, 1u);
+  }
+  for (Ino ino : inos) EXPECT_EQ(*v.read(ino, 0, text.size()), text);
+}
+
+TEST(Writing, MemoryInManyOpenBlocksComesFreeWhenItIsShort) {
+  auto options = Volume::small();
+  options.buffer_size = 4 << 20;
+  Volume v(options);
+  std::vector<Ino> inos;
+  for (int i = 0; i < 200; i++) inos.push_back(v.create("f" + std::to_string(i)));
+  for (Ino ino : inos) ASSERT_TRUE(v.write(ino, 0, pattern(60'000, raw(ino))));
+  EXPECT_LT(v.faults->count(Faults::kPut), 200u);  // those that must
+  for (Ino ino : inos) ASSERT_TRUE(v.data->flush(ino, nullptr));
+  for (Ino ino : inos) EXPECT_EQ(*v.read(ino, 0, 60'000), pattern(60'000, raw(ino)));
+}
+
 TEST(Writing, MtimeOfBufferedDataAndOfUtimes) {
   Volume v;
   Ino ino = v.create("f");
