@@ -2,7 +2,7 @@
 """Measures the content of files: streams, random reads, small files and a source tree, on a local folder and on S3 (SeaweedFS, which
 this starts, as it is and behind a delay). Prints tables, and JSON with --json.
 
-content.py [--quick] [--stores local,s3,s3+20] [--peers zestfs,reference] [--only streams,random,small,tree] [--json FILE]
+content.py [--quick] [--stores local,s3,s3+20] [--apart] [--peers zestfs,reference] [--only streams,random,small,tree] [--json FILE]
 
 Each store and client gets a fresh volume with its metadata in SQLite. A write is given twice: visible is when the last write()
 returned, drained when fsync() did, with everything uploaded and committed. "store" is what 16 parallel requests of 4 MiB to the bare
@@ -23,27 +23,32 @@ import tarfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "tests", "lib"))
-import proxy
 import stores
 import zest
+from delay import Delay
 from measure import MiB, cpu_seconds, drop_caches, in_processes, memory
 
 STREAMS = 8
+CPUS = sorted(os.sched_getaffinity(0))
 
 
 class Store:
-    """A local folder, or an S3 server behind a delay."""
+    """A local folder, or an S3 server behind a delay. An S3 server gets half of the CPUs to itself if it is to be apart."""
 
-    def __init__(self, name):
+    def __init__(self, name, apart):
         self.name, self.port, self.storage = name, None, None
         self.reaches = {}
         if name == "local":
             return
+        if apart:
+            os.sched_setaffinity(0, CPUS[:len(CPUS) // 2])
         self.server = stores.Weed()
         _, _, delay = name.partition("+")
         if delay:
-            self.proxy = proxy.Proxy((stores.servers.HOST, self.server.port), float(delay))
-            self.port = self.proxy.port
+            self.delay = Delay((stores.servers.HOST, self.server.port), float(delay))
+            self.port = self.delay.port
+        if apart:
+            os.sched_setaffinity(0, CPUS[len(CPUS) // 2:])
         self.storage = self.server.storage(self.port, bucket="volumes")
 
     def measure(self, size):
@@ -251,6 +256,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--stores", default="local,s3,s3+20", help="s3+MS: every answer of the store comes so much later")
+    parser.add_argument("--apart", action="store_true", help="store and client share no CPU, as if they were two machines")
     parser.add_argument("--peers", default="zestfs,reference")
     parser.add_argument("--only", default=",".join(PARTS))
     parser.add_argument("--size", type=int, help="MiB of the streams")
@@ -259,7 +265,7 @@ def main():
     options.size = options.size or (256 if options.quick else 1024)
     outs = []
     for name in options.stores.split(","):
-        store, clients = Store(name), []
+        store, clients = Store(name, options.apart), []
         store.measure(options.size)
         for kind in options.peers.split(","):
             client = Client(kind, store)
