@@ -345,6 +345,91 @@ TEST(PostgresSchema, ATableThatChangesWhileStatementsArePrepared_postgres) {
   EXPECT_EQ(*setting, Value(std::string("{}")));
 }
 
+void sql_on_mariadb(const std::string& sql) {
+  testing_servers::Child client;
+  client.start({"mariadb", "--no-defaults", "--socket=" + testing_servers::MariadbServer::shared().socket(), "-uroot",
+                "zest", "-e", sql},
+               "/dev/null");
+  EXPECT_EQ(client.wait(), 0) << sql;
+}
+
+// The names of extended attributes are text in the tables that the reference made.
+void expect_exact_xattrs(const std::string& collation) {
+  auto engine = open_prepared(testing_servers::MariadbServer::shared().url("table_prefix=" + collation));
+  sql_on_mariadb("ALTER TABLE jfs_" + collation + "_xattr MODIFY name VARCHAR(255) COLLATE " + collation + " NOT NULL");
+  auto key = [](const char* name) { return Key::xattr(Ino{2}, name); };
+  ASSERT_TRUE(put(*engine, key("user.a"), std::string("1")));
+  for (const char* other : {"user.A", "user.a "}) {
+    EXPECT_EQ(get(*engine, key(other)).value_or(Value(true)), Value()) << other;
+    EXPECT_EQ(code_of(put(*engine, key(other), std::string("2"))), EINVAL) << other;
+    auto read_first = run(*engine, system_clock(), {}, [&](Txn& txn) -> Result<void> {
+      ZEST_TRY(txn.get(key(other)));
+      txn.put(key(other), std::string("3"));
+      return {};
+    });
+    EXPECT_EQ(code_of(read_first), EINVAL) << other;
+    ASSERT_TRUE(run(*engine, system_clock(), {}, [&](Txn& txn) -> Result<void> {
+      txn.erase(key(other));
+      return {};
+    }));
+    EXPECT_EQ(get(*engine, key("user.a")).value_or(Value()), Value(std::string("1"))) << other;
+  }
+  ASSERT_TRUE(put(*engine, key("user.a"), std::string("4")));
+  EXPECT_EQ(get(*engine, key("user.a")).value_or(Value()), Value(std::string("4")));
+  ASSERT_TRUE(put(*engine, key("user.\xc3\xb1"), std::string("5")));
+  EXPECT_EQ(get(*engine, key("user.\xc3\xb1")).value_or(Value()), Value(std::string("5")));
+}
+
+TEST(MysqlXattrs, AreExactInTextColumns_mysql) {
+  expect_exact_xattrs("utf8mb4_general_ci");
+  expect_exact_xattrs("latin1_swedish_ci");
+}
+
+// What is longer than the server's longest packet goes in several.
+TEST(MysqlPackets, AreNoLongerThanTheServerTakes_mysql) {
+  sql_on_mariadb("SET GLOBAL max_allowed_packet=1048576");
+  auto engine = open_prepared(testing_servers::MariadbServer::shared().url("table_prefix=packet"));
+  XattrMap all;
+  for (int i = 0; i < 30; i++) all["user." + std::to_string(i)] = std::string(65'000, static_cast<char>(i));
+  auto change = [&](const std::function<Result<void>(Txn&)>& body) {
+    TxnOptions options;
+    options.deadline_ms = 10'000;
+    return run(*engine, system_clock(), options, body);
+  };
+  auto made = change([&](Txn& txn) -> Result<void> {
+    for (const auto& [name, value] : all) txn.put(Key::xattr(Ino{2}, name), value);
+    txn.add_stat(Key::dir_stat(Ino{2}), DirStat{1, 1, 1});  // asks for the number of rows
+    return {};
+  });
+  ASSERT_TRUE(made) << made.error().message();
+  EXPECT_EQ(made->missing.size(), 1u);
+  auto compared = change([&](Txn& txn) -> Result<void> {
+    ZEST_ASSIGN(auto found, txn.xattrs(Ino{2}));
+    EXPECT_EQ(found, all);
+    for (const auto& [name, value] : found) txn.put(Key::xattr(Ino{3}, name), value);
+    return {};
+  });
+  ASSERT_TRUE(compared) << compared.error().message();
+  // All or nothing, also when what fails is in the last packet.
+  auto failing = change([&](Txn& txn) -> Result<void> {
+    for (const auto& [name, value] : all) txn.put(Key::xattr(Ino{4}, name), value);
+    Attr attr;
+    attr.uid = 5;
+    txn.put_attr(Ino{5}, attr);
+    txn.put(Key::symlink(Ino{4}), std::string(5000, 'x'));  // longer than the column
+    return {};
+  });
+  EXPECT_EQ(code_of(failing), EINVAL);
+  EXPECT_EQ(get(*engine, Key::xattr(Ino{4}, "user.0")).value_or(Value(true)), Value());
+  auto too_long = change([&](Txn& txn) -> Result<void> {
+    txn.put(Key::xattr(Ino{5}, "user.a"), std::string(600'000, 'x'));
+    return {};
+  });
+  EXPECT_EQ(code_of(too_long), EINVAL);
+  EXPECT_NE(too_long.error().message().find("max_allowed_packet"), std::string::npos) << too_long.error().message();
+  sql_on_mariadb("SET GLOBAL max_allowed_packet=16777216");
+}
+
 // The format's columns are signed and of 32 bits; an administrator may have widened them.
 void expect_wide_ids(const std::string& url, const std::function<void()>& widen) {
   Attr attr;
@@ -371,14 +456,10 @@ TEST(WideIds, WhereTheColumnsHoldThem_postgres) {
 }
 
 TEST(WideIds, WhereTheColumnsHoldThem_mysql) {
-  auto& server = testing_servers::MariadbServer::shared();
-  expect_wide_ids(server.url("table_prefix=wide"), [&] {
-    testing_servers::Child client;
-    client.start({"mariadb", "--no-defaults", "--socket=" + server.socket(), "-uroot", "zest", "-e",
-                  "ALTER TABLE jfs_wide_node MODIFY uid INT UNSIGNED NOT NULL, MODIFY gid BIGINT NOT NULL, "
-                  "MODIFY rdev INT UNSIGNED NULL"},
-                 "/dev/null");
-    EXPECT_EQ(client.wait(), 0);
+  expect_wide_ids(testing_servers::MariadbServer::shared().url("table_prefix=wide"), [] {
+    sql_on_mariadb(
+        "ALTER TABLE jfs_wide_node MODIFY uid INT UNSIGNED NOT NULL, MODIFY gid BIGINT NOT NULL, MODIFY rdev INT "
+        "UNSIGNED NULL");
   });
 }
 

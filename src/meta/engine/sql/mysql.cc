@@ -20,6 +20,7 @@ namespace {
 
 // Errors of the library itself: 2000 to 2999.
 constexpr unsigned kCrServerGone = 2006, kCrTls = 2026;
+constexpr size_t kPacketSpare = 64;  // for what stands around the statements of a packet
 bool of_library(unsigned number) { return number >= 2000 && number < 3000; }
 
 struct MysqlOptions {
@@ -59,10 +60,18 @@ Error classify(unsigned number, std::string text) {
     case 1690:
     case 1020:
     case 1412:
-    case 1637: return {EAGAIN, Fault::kConflict, std::move(text)};
+    case 1637:
+    case 1969:  // max_statement_time, of MariaDB and of MySQL
+    case 3024: return {EAGAIN, Fault::kConflict, std::move(text)};
     case 1040:
+    case 1047:  // a node of a cluster that has lost the others
     case 1053:
+    case 1158:
+    case 1159:
+    case 1160:
+    case 1161:
     case 1203:
+    case 1226:
     case 1290:
     case 1317:
     case 1792:
@@ -70,6 +79,8 @@ Error classify(unsigned number, std::string text) {
     case 1927: return {EIO, Fault::kUnavailable, std::move(text)};
     case 1146:
     case 1054: return {ENOENT, Fault::kPlain, std::move(text)};
+    case 1048:
+    case 1153:
     case 1264:
     case 1300:
     case 1366:
@@ -78,6 +89,7 @@ Error classify(unsigned number, std::string text) {
     case 1114: return {ENOSPC, Fault::kPlain, std::move(text)};
     case 1044:
     case 1045:
+    case 1130:
     case 1142:
     case 1698: return {EACCES, Fault::kPlain, std::move(text)};
     default: return {EIO, of_library(number) ? Fault::kUnavailable : Fault::kPlain, std::move(text)};
@@ -111,8 +123,15 @@ class MysqlConnection : public Connection {
   Result<std::vector<Rows>> run(std::span<const Statement> statements, Mode mode) override;
   Result<Rows> define(const std::string& sql) override;
   bool healthy() const override { return !broken_; }
+  Result<void> start();
 
  private:
+  // The packets in which the statements go out, and where the rows of each go.
+  struct Packet {
+    std::string text;
+    std::vector<Rows*> answers;
+  };
+  std::vector<Packet> packets(std::span<const Statement> statements, Mode mode, std::vector<Rows>& rows) const;
   bool has_blocks() const;
   // Sends the text and reads the answers to it, into those of `rows` that are not null.
   Result<void> exchange(const std::string& text, std::span<Rows* const> rows, Mode mode);
@@ -120,6 +139,7 @@ class MysqlConnection : public Connection {
   std::unexpected<Error> error(Mode mode);
 
   MYSQL* const db_;
+  size_t packet_limit_ = 1 << 20;
   bool broken_ = false;
 };
 
@@ -176,31 +196,68 @@ Result<void> MysqlConnection::exchange(const std::string& text, std::span<Rows* 
   }
 }
 
-Result<std::vector<Rows>> MysqlConnection::run(std::span<const Statement> statements, Mode mode) {
-  std::vector<Rows> rows(statements.size());
-  std::vector<Rows*> answers;
-  std::string text;
+std::vector<MysqlConnection::Packet> MysqlConnection::packets(std::span<const Statement> statements, Mode mode,
+                                                              std::vector<Rows>& rows) const {
   const bool transaction = mode == Mode::kCommit || statements.size() > 1;
   const bool block = transaction && has_blocks() && fits_in_block(statements);
-  if (block) text = "BEGIN NOT ATOMIC ";
+  std::vector<Packet> out(1);
+  auto add = [&](std::string text, Rows* answer, bool answered) {
+    if (out.back().text.size() + text.size() + kPacketSpare > packet_limit_ && !out.back().text.empty())
+      out.emplace_back();
+    auto& packet = out.back();
+    if (!packet.text.empty()) {
+      packet.text.push_back(';');
+    } else if (block) {
+      packet.text = "BEGIN NOT ATOMIC ";
+    }
+    packet.text += text;
+    if (!block || answered) packet.answers.push_back(answer);
+  };
   if (transaction && mode == Mode::kRead) {
-    text += "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY;";
-    if (!block) answers = {nullptr, nullptr};
+    add("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", nullptr, false);
+    add("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY", nullptr, false);
   } else if (transaction) {
-    text += "START TRANSACTION;";
-    if (!block) answers = {nullptr};
+    add("START TRANSACTION", nullptr, false);
   }
   for (size_t i = 0; i < statements.size(); i++) {
-    if (i > 0) text.push_back(';');
+    std::string text;
     render(statements[i], text);
-    if (!block || gives_rows(*statements[i].text)) answers.push_back(&rows[i]);
+    add(std::move(text), &rows[i], gives_rows(*statements[i].text));
   }
-  if (transaction) text += ";COMMIT";
-  if (block) text += ";END";
-  auto done = exchange(text, answers, mode);
-  if (done) return rows;
-  if (!broken_ && transaction && mysql_query(db_, "ROLLBACK") != 0) broken_ = true;
-  return fail(std::move(done.error()));
+  if (transaction) add("COMMIT", nullptr, false);
+  if (block)
+    for (auto& packet : out) packet.text += ";END";
+  return out;
+}
+
+Result<std::vector<Rows>> MysqlConnection::run(std::span<const Statement> statements, Mode mode) {
+  std::vector<Rows> rows(statements.size());
+  const auto parts = packets(statements, mode, rows);
+  for (const auto& part : parts) {
+    if (part.text.size() + kPacketSpare <= packet_limit_) continue;
+    return fail(EINVAL, fmt::format("MySQL: {} bytes do not fit into max_allowed_packet", part.text.size()));
+  }
+  for (size_t i = 0; i < parts.size(); i++) {
+    // Until the COMMIT has been sent nothing is done.
+    auto done = exchange(parts[i].text, parts[i].answers, i + 1 < parts.size() ? Mode::kRead : mode);
+    if (done) continue;
+    const bool transaction = mode == Mode::kCommit || statements.size() > 1;
+    if (!broken_ && transaction && mysql_query(db_, "ROLLBACK") != 0) broken_ = true;
+    return fail(std::move(done.error()));
+  }
+  return rows;
+}
+
+Result<void> MysqlConnection::start() {
+  Rows limit;
+  Rows* const answers[] = {nullptr, nullptr, &limit};
+  ZEST_TRY(exchange(
+      "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;"
+      "SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',autocommit=1,innodb_lock_wait_timeout=10;"
+      "SELECT @@max_allowed_packet",
+      answers, Mode::kRead));
+  if (!limit.empty()) packet_limit_ = static_cast<size_t>(limit.integer(0, 0));
+  return {};
 }
 
 Result<Rows> MysqlConnection::define(const std::string& sql) {
@@ -232,9 +289,7 @@ Result<std::unique_ptr<Connection>> MysqlDriver::connect(bool) {
   if (!connection && options_.tls == "preferred" && connection.error().code == EPROTO) connection = open(false);
   if (!connection) return fail(std::move(connection.error()));
   auto& session = **connection;
-  ZEST_TRY(session.define("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"));
-  ZEST_TRY(session.define(
-      "SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',autocommit=1,innodb_lock_wait_timeout=10"));
+  ZEST_TRY(session.start());
   for (const auto& setting : options_.settings) ZEST_TRY(session.define(setting));
   return std::move(*connection);
 }

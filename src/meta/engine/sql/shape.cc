@@ -157,9 +157,23 @@ Text scan_text(Builder& b, Kind kind, const Shape& shape) {
                             b.t(shape.table), condition, order, kScanPage));
 }
 
+// To the reference, names of extended attributes are text in MySQL: its tables would take "user.a" and "user.A" for the
+// same. Here, another name in the way is an error (the column holds no NULL), where the same name has to be replaced,
+// or is a conflict (a number too large).
+std::string on_xattr_collision(const Builder& b, bool replaces) {
+  const std::string name = b.q("name"), value = b.q("value");
+  const std::string same = fmt::format("CAST({0} AS BINARY)=CAST(VALUES({0}) AS BINARY)", name);
+  const std::string result = replaces ? fmt::format("IF({},VALUES({}),NULL)", same, value)
+                                      : fmt::format("9223372036854775807+IF({},1,NULL)", same);
+  return fmt::format(" ON DUPLICATE KEY UPDATE {}={}", value, result);
+}
+
 KindTexts kind_texts(Builder& b, Kind kind, bool tier) {
   const Shape& shape = shape_of(kind, tier);
-  const std::string table = b.t(shape.table), key_match = b.where(shape.keys);
+  const bool text_names = kind == Kind::kXattr && b.dialect() == Dialect::kMysql;
+  const std::string table = b.t(shape.table),
+                    key_match = text_names ? fmt::format("{}=? AND CAST({} AS BINARY)=?", b.q("inode"), b.q("name"))
+                                           : b.where(shape.keys);
   Columns all = shape.keys, set = shape.values;
   all.insert(all.end(), shape.values.begin(), shape.values.end());
   set.insert(set.end(), shape.keys.begin() + static_cast<long>(shape.unique), shape.keys.end());
@@ -174,8 +188,8 @@ KindTexts kind_texts(Builder& b, Kind kind, bool tier) {
   texts.verify_shared = b.verify(table, full, Builder::Lock::kShared);
   texts.verify_exclusive = b.verify(table, full, Builder::Lock::kExclusive);
   texts.verify_absent = b.verify_exists(table, key_match, false);
-  texts.insert = b.text(insert);
-  texts.upsert = b.text(insert + b.on_conflict(unique, set));
+  texts.insert = b.text(insert + (text_names ? on_xattr_collision(b, false) : ""));
+  texts.upsert = b.text(insert + (text_names ? on_xattr_collision(b, true) : b.on_conflict(unique, set)));
   if (!shape.values.empty())
     texts.update = b.text(fmt::format("UPDATE {} SET {} WHERE {}", table, b.assign(shape.values), key_match));
   texts.remove = b.text(fmt::format("DELETE FROM {} WHERE {}", table, key_match));
