@@ -318,6 +318,18 @@ TEST(PostgresUrl, SearchPath_postgres) {
   sql_on_postgres("SELECT 1 FROM \"Own One\".jfs_setting");
 }
 
+TEST(PostgresUrl, VariablesOfTheServer_postgres) {
+  const auto& server = testing_servers::PostgresServer::shared();
+  sql_on_postgres("CREATE SCHEMA \"back\\slash\"");
+  for (std::string more : {"", "&work_mem=1MB", "&work_mem=1MB&options=-c%20geqo%3Doff"}) {
+    auto engine = open_prepared(server.url("search_path=back%5Cslash" + more));
+    EXPECT_TRUE(put(*engine, Key::setting(), std::string("{}")));
+  }
+  sql_on_postgres("SELECT 1 FROM \"back\\slash\".jfs_setting");
+  auto engine = open(server.url("no_such_variable=1"));
+  EXPECT_NE(code_of(get(*engine, Key::setting())), 0);
+}
+
 TEST(PostgresSchema, SerialsGoOnBehindIdsThatWereGiven_postgres) {
   auto& server = testing_servers::PostgresServer::shared();
   auto engine = open_prepared(server.url("table_prefix=serial"));

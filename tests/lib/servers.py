@@ -119,6 +119,25 @@ class Postgres(Server):
         self.sql("select pg_promote()", database="postgres")
 
 
+class Pooler(Server):
+    """PgBouncer before a PostgreSQL: each transaction of a client goes to any of a few connections."""
+
+    def __init__(self, postgres, connections=3):
+        super().__init__("pooler")
+        shutil.chown(self.folder, "postgres", "postgres")
+        self.postgres = postgres
+        with open(f"{self.folder}/users", "w") as users:
+            users.write('"postgres" ""\n')
+        with open(f"{self.folder}/settings", "w") as settings:
+            settings.write(f"[databases]\n* = host={HOST} port={postgres.port}\n[pgbouncer]\nlisten_addr={HOST}\nlisten_port={self.port}\n"
+                           f"unix_socket_dir=\nauth_type=trust\nauth_file={self.folder}/users\npool_mode=transaction\n"
+                           f"default_pool_size={connections}\nmax_client_conn=500\n")
+        self.url = postgres.through(self)
+        self.launch(*postgres.AS_POSTGRES, zest.tool("pgbouncer"), f"{self.folder}/settings")
+        zest.wait_until(lambda: zest.run(postgres.PROGRAMS / "pg_isready", "-h", HOST, "-p", self.port, check=False).returncode == 0,
+                        "the pooler answers")
+
+
 class Mariadb(Server):
     """A server with a database `zest`, as which root comes in without a password."""
 

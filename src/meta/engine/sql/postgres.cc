@@ -7,7 +7,10 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <functional>
+#include <map>
 #include <set>
 
 #include "base/bytes.h"
@@ -36,9 +39,9 @@ std::string numbered(const std::string& sql) {
 }
 
 Error classify(std::string_view state, std::string text) {
-  for (std::string_view s : {"40001", "40P01", "23505", "22012", "55P03", "25P02", "0A000", "26000", "57014"})
+  for (std::string_view s : {"40001", "40P01", "23505", "22012", "55P03", "25P02", "0A000", "26000", "42P05", "57014"})
     if (state == s) return {EAGAIN, Fault::kConflict, std::move(text)};
-  for (std::string_view s : {"57P01", "57P02", "57P03", "53300", "25006"})
+  for (std::string_view s : {"57P01", "57P02", "57P03", "57P05", "25P03", "53300", "25006"})
     if (state == s) return {EIO, Fault::kUnavailable, std::move(text)};
   if (state.starts_with("08")) return {EIO, Fault::kUnavailable, std::move(text)};
   if (state == "42P01" || state == "42703") return {ENOENT, Fault::kPlain, std::move(text)};
@@ -68,9 +71,14 @@ Cell cell_of(const PGresult* result, int row, int column) {
   }
 }
 
+// A statement's name is made of its text: behind a pooler a connection of the server may have had other clients, and
+// what they prepared under this name is the same.
+std::string name_of(const std::string& sql) { return fmt::format("zest_{:016x}", std::hash<std::string>()(sql)); }
+
 class PgConnection : public Connection {
  public:
-  explicit PgConnection(PGconn* db) : db_(db) {}
+  // unprepared: whether to send every statement whole; set when a server is met that keeps none.
+  PgConnection(PGconn* db, std::atomic<bool>& unprepared) : db_(db), unprepared_(unprepared) {}
   ~PgConnection() override { PQfinish(db_); }
 
   Result<std::vector<Rows>> run(std::span<const Statement> statements, Mode mode) override;
@@ -81,12 +89,13 @@ class PgConnection : public Connection {
  private:
   // One command of a pipeline, and where its rows go.
   struct Command {
-    const Text* prepares = nullptr;
+    std::string prepares;  // a name; empty: it prepares nothing
     Rows* rows = nullptr;
   };
 
-  bool send_prepared(const Statement& statement, Rows* rows);
+  bool send(const Statement& statement, Rows* rows);
   bool send_plain(const char* sql, Rows* rows);
+  Result<std::vector<Rows>> run_once(std::span<const Statement> statements, Mode mode);
   // Sends what is queued, reads all answers.
   Result<void> exchange(Mode mode);
   Result<void> wait(bool writing, int64_t until_ms);
@@ -94,24 +103,36 @@ class PgConnection : public Connection {
   std::unexpected<Error> lost(Mode mode, bool all_sent);
 
   PGconn* const db_;
+  std::atomic<bool>& unprepared_;
   bool broken_ = false;
-  std::set<int> prepared_;
+  std::set<std::string> names_;          // what is prepared
+  std::map<int, std::string> prepared_;  // those, by the ids of their texts
   std::vector<Command> commands_;
   std::string state_, error_;  // of the first command that failed
 };
 
 bool PgConnection::send_plain(const char* sql, Rows* rows) {
-  commands_.push_back({nullptr, rows});
+  commands_.push_back({{}, rows});
   return PQsendQueryParams(db_, sql, 0, nullptr, nullptr, nullptr, nullptr, 1) == 1;
 }
 
-bool PgConnection::send_prepared(const Statement& statement, Rows* rows) {
-  const std::string name = "zest" + std::to_string(statement.text->id);
-  bool known = prepared_.contains(statement.text->id);
-  for (const auto& command : commands_) known |= command.prepares && command.prepares->id == statement.text->id;
-  if (!known) {
-    commands_.push_back({statement.text, nullptr});
-    if (!PQsendPrepare(db_, name.c_str(), numbered(statement.text->sql).c_str(), 0, nullptr)) return false;
+bool PgConnection::send(const Statement& statement, Rows* rows) {
+  const bool prepares = !unprepared_;
+  const auto known = prepared_.find(statement.text->id);
+  std::string sql, name;
+  if (prepares && known != prepared_.end()) {
+    name = known->second;
+  } else {
+    sql = numbered(statement.text->sql);
+    if (prepares) name = name_of(sql);
+    const bool pending = std::any_of(commands_.begin(), commands_.end(),
+                                     [&](const Command& command) { return command.prepares == name; });
+    if (prepares && names_.contains(name)) {
+      prepared_.emplace(statement.text->id, name);
+    } else if (prepares && !pending) {
+      commands_.push_back({name, nullptr});
+      if (!PQsendPrepare(db_, name.c_str(), sql.c_str(), 0, nullptr)) return false;
+    }
   }
   const size_t n = statement.params.size();
   std::vector<std::string> numbers(n);
@@ -126,9 +147,12 @@ bool PgConnection::send_prepared(const Statement& statement, Rows* rows) {
     lengths[i] = static_cast<int>(bytes.size());
     formats[i] = p.type == Param::Type::kBlob ? 1 : 0;
   }
-  commands_.push_back({nullptr, rows});
-  return PQsendQueryPrepared(db_, name.c_str(), static_cast<int>(n), values.data(), lengths.data(), formats.data(),
-                             1) == 1;
+  commands_.push_back({{}, rows});
+  const int count = static_cast<int>(n);
+  return 1 ==
+         (prepares
+              ? PQsendQueryPrepared(db_, name.c_str(), count, values.data(), lengths.data(), formats.data(), 1)
+              : PQsendQueryParams(db_, sql.c_str(), count, nullptr, values.data(), lengths.data(), formats.data(), 1));
 }
 
 std::unexpected<Error> PgConnection::lost(Mode mode, bool all_sent) {
@@ -154,7 +178,7 @@ Result<void> PgConnection::wait(bool writing, int64_t until_ms) {
 void PgConnection::take_result(const PGresult* result, const Command& command) {
   switch (PQresultStatus(result)) {
     case PGRES_COMMAND_OK:
-      if (command.prepares) prepared_.insert(command.prepares->id);
+      if (!command.prepares.empty()) names_.insert(command.prepares);
       if (command.rows) command.rows->affected = parse_int(PQcmdTuples(const_cast<PGresult*>(result))).value_or(0);
       break;
     case PGRES_TUPLES_OK: {
@@ -210,23 +234,36 @@ Result<void> PgConnection::exchange(Mode mode) {
 }
 
 Result<std::vector<Rows>> PgConnection::run(std::span<const Statement> statements, Mode mode) {
+  for (int attempt = 0;; attempt++) {
+    auto rows = run_once(statements, mode);
+    // What was prepared is not there, or is there though it was not prepared here. Nothing was done yet.
+    if (rows || broken_ || attempt > 0 || (state_ != "26000" && state_ != "42P05" && state_ != "0A000")) return rows;
+    if (state_ != "0A000" && !unprepared_.exchange(true))
+      log_info("PostgreSQL: behind a pooler, statements are not prepared");
+  }
+}
+
+Result<std::vector<Rows>> PgConnection::run_once(std::span<const Statement> statements, Mode mode) {
   std::vector<Rows> rows(statements.size());
   // Anything to read now can only be a farewell.
   struct pollfd fd {
     PQsocket(db_), POLLIN, 0
   };
+  state_.clear();
   if (::poll(&fd, 1, 0) > 0 && (!PQconsumeInput(db_) || PQstatus(db_) != CONNECTION_OK)) return lost(mode, false);
   commands_.clear();
   const bool snapshot = mode == Mode::kRead && statements.size() > 1;
   bool sent = !snapshot || send_plain("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", nullptr);
-  for (size_t i = 0; sent && i < statements.size(); i++) sent = send_prepared(statements[i], &rows[i]);
+  for (size_t i = 0; sent && i < statements.size(); i++) sent = send(statements[i], &rows[i]);
   if (sent && snapshot) sent = send_plain("COMMIT", nullptr);
   if (!sent) return lost(mode, false);
   ZEST_TRY(exchange(mode));
   if (error_.empty()) return rows;
-  Error error = classify(state_, std::move(error_));
-  if (state_ == "0A000" || state_ == "26000") {
-    // A column was added since, or the server forgot: prepare anew.
+  const std::string state = state_;
+  Error error = classify(state, std::move(error_));
+  if (state == "0A000") {
+    // A column was added since: prepare anew.
+    names_.clear();
     prepared_.clear();
     commands_.clear();
     if (!send_plain("DEALLOCATE ALL", nullptr) || !exchange(Mode::kRead)) broken_ = true;
@@ -236,6 +273,7 @@ Result<std::vector<Rows>> PgConnection::run(std::span<const Statement> statement
     if (!send_plain("ROLLBACK", nullptr) || !exchange(Mode::kRead)) broken_ = true;
   }
   if (error.fault == Fault::kUnavailable) broken_ = true;
+  state_ = state;
   return fail(std::move(error));
 }
 
@@ -266,7 +304,9 @@ class PgDriver : public Driver {
 
   std::string uri;  // with the parameters that libpq knows
   std::string password;
-  std::vector<std::string> settings;  // SET statements
+
+ private:
+  std::atomic<bool> unprepared_ = false;
 };
 
 bool mentions(std::string_view text, std::initializer_list<std::string_view> words) {
@@ -278,7 +318,8 @@ Error connect_error(PGconn* db) {
   std::string text = PQerrorMessage(db);
   while (!text.empty() && text.back() == '\n') text.pop_back();
   const bool refused = PQconnectionNeedsPassword(db) || PQconnectionUsedPassword(db) ||
-                       mentions(text, {"does not exist", "pg_hba", "certificate", "does not support SSL"});
+                       mentions(text, {"does not exist", "pg_hba", "certificate", "does not support SSL",
+                                       "configuration parameter", "value for parameter", "startup parameter"});
   const bool final = refused && !mentions(text, {"starting up", "shutting down", "too many", "Connection refused",
                                                  "not yet accepting", "timeout expired", "read-only"});
   return {final ? EACCES : EIO, final ? Fault::kPlain : Fault::kUnavailable, "PostgreSQL: " + mask_secrets(text)};
@@ -286,17 +327,19 @@ Error connect_error(PGconn* db) {
 
 Result<std::unique_ptr<Connection>> PgDriver::connect(bool) {
   // Of a URL that names several servers each gets the time; what the URL says goes before what stands in front of it.
-  std::vector<const char*> keys{"connect_timeout",  "dbname",          "client_encoding",
-                                "application_name", "keepalives_idle", "tcp_user_timeout"},
-      values{"10", uri.c_str(), "UTF8", "zestfs", "30", "60000"};
+  std::vector<const char*> keys{"connect_timeout",  "application_name", "keepalives_idle",
+                                "tcp_user_timeout", "dbname",           "client_encoding"},
+      values{"10", "zestfs", "30", "60000", uri.c_str(), "UTF8"};
   if (!password.empty()) keys.push_back("password"), values.push_back(password.c_str());
   keys.push_back(nullptr), values.push_back(nullptr);
   PGconn* db = PQconnectdbParams(keys.data(), values.data(), 1);
   if (!db) return fail(ENOMEM);
-  auto connection = std::make_unique<PgConnection>(db);
+  auto connection = std::make_unique<PgConnection>(db, unprepared_);
   if (PQstatus(db) != CONNECTION_OK) return fail(connect_error(db));
   ZEST_TRY(connection->start());
-  for (const auto& setting : settings) ZEST_TRY(connection->define(setting));
+  ZEST_TRY(connection->define(
+      "SELECT set_config('lock_timeout','10s',false),set_config('default_transaction_isolation','read "
+      "committed',false)"));
   return connection;
 }
 
@@ -323,6 +366,16 @@ std::string percent_encode(std::string_view text) {
   return out;
 }
 
+// A word of the parameter "options".
+std::string escaped(std::string_view text) {
+  std::string out;
+  for (char c : text) {
+    if (std::isspace(static_cast<unsigned char>(c)) || c == '\\') out.push_back('\\');
+    out.push_back(c);
+  }
+  return out;
+}
+
 // Has the URI a password? EINVAL if it is none.
 Result<bool> has_password(const std::string& uri) {
   char* error = nullptr;
@@ -343,20 +396,23 @@ Result<std::unique_ptr<Engine>> open_postgres(const std::string& rest, const Eng
   ZEST_ASSIGN(auto config, take_config(query, "postgres", options));
   auto driver = std::make_unique<PgDriver>();
   driver->uri = "postgresql://" + rest.substr(0, question);
-  driver->settings = {"SET lock_timeout='10s'", "SET default_transaction_isolation='read committed'"};
-  char mark = '?';
-  for (const auto& [key, value] : query) {
-    if (known_to_libpq(key)) {
-      driver->uri += std::exchange(mark, '&') + key + "=" + percent_encode(value);
+  // What libpq does not know is a variable of the server, and said when the connection is made: a pooler would not keep
+  // what is set later with this client, but refuses what it cannot pass on.
+  std::string variables;
+  for (auto it = query.begin(); it != query.end();) {
+    if (known_to_libpq(it->first)) {
+      ++it;
       continue;
     }
-    if (key == "search_path" && value.find(',') != std::string::npos)
-      return fail(EINVAL, "search_path must name one schema");
-    std::string text = "'";
-    for (char c : value) text += c == '\'' ? std::string("''") : std::string(1, c);
-    driver->settings.push_back(fmt::format("SET {} TO {}", quoted(Dialect::kPostgres, key),
-                                           key == "search_path" ? quoted(Dialect::kPostgres, value) : text + "'"));
+    const bool schema = it->first == "search_path";
+    if (schema && it->second.find(',') != std::string::npos) return fail(EINVAL, "search_path must name one schema");
+    variables +=
+        " -c " + escaped(it->first) + "=" + escaped(schema ? quoted(Dialect::kPostgres, it->second) : it->second);
+    it = query.erase(it);
   }
+  if (!variables.empty()) query["options"] += variables;
+  char mark = '?';
+  for (const auto& [key, value] : query) driver->uri += std::exchange(mark, '&') + key + "=" + percent_encode(value);
   ZEST_ASSIGN(bool given, has_password(driver->uri));
   if (!given) {
     ZEST_ASSIGN(driver->password, password_of_environment());
