@@ -330,6 +330,48 @@ TEST(PostgresUrl, VariablesOfTheServer_postgres) {
   EXPECT_NE(code_of(get(*engine, Key::setting())), 0);
 }
 
+// "Not formatted" would be no help.
+TEST(PostgresUrl, SomebodyWithoutRightsIsToldSo_postgres) {
+  const auto& server = testing_servers::PostgresServer::shared();
+  open_prepared(server.url("table_prefix=rights"));
+  sql_on_postgres("CREATE ROLE stranger LOGIN");
+  auto engine = open("postgres://stranger@/postgres?table_prefix=rights&host=" + server.folder());
+  EXPECT_EQ(code_of(get(*engine, Key::setting())), EACCES);
+  EXPECT_EQ(code_of(engine->prepare()), EACCES);
+}
+
+// What only a burst of work needed is left to other clients.
+void expect_few_connections(const std::string& url, const std::function<int()>& connections) {
+  auto engine = open_prepared(url);
+  const int before = connections();
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 6; t++)
+    threads.emplace_back([&, t] {
+      const int64_t end = system_clock().monotonic_ms() + 20'000;
+      for (uint64_t i = 0; connections() < before + 3 && system_clock().monotonic_ms() < end; i++)
+        ASSERT_TRUE(put(*engine, Key::inode(Ino{static_cast<uint64_t>(t) * 100'000 + i + 2}), Attr{}));
+    });
+  for (auto& thread : threads) thread.join();
+  EXPECT_GE(connections(), before + 3);
+  system_clock().sleep_ms(1200);
+  ASSERT_TRUE(get(*engine, Key::setting()));
+  const int64_t end = system_clock().monotonic_ms() + 20'000;
+  while (connections() > 1 && system_clock().monotonic_ms() < end) system_clock().sleep_ms(20);
+  EXPECT_EQ(connections(), 1);
+}
+
+TEST(Connections, ThoseLongUnusedAreClosed_postgres) {
+  auto& server = testing_servers::PostgresServer::shared();
+  expect_few_connections(server.url("table_prefix=idle&application_name=idle&max_idle_time=1"), [&] {
+    PGconn* db = PQconnectdb(server.url("").c_str());
+    PGresult* result = PQexec(db, "SELECT count(*) FROM pg_stat_activity WHERE application_name='idle'");
+    const int number = std::atoi(PQgetvalue(result, 0, 0));
+    PQclear(result);
+    PQfinish(db);
+    return number;
+  });
+}
+
 TEST(PostgresSchema, SerialsGoOnBehindIdsThatWereGiven_postgres) {
   auto& server = testing_servers::PostgresServer::shared();
   auto engine = open_prepared(server.url("table_prefix=serial"));

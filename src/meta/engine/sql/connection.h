@@ -1,6 +1,7 @@
 // One connection to a database server or file. Used by one thread at a time.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <span>
@@ -15,6 +16,9 @@ namespace zest::meta::sql {
 class Connection {
  public:
   virtual ~Connection() = default;
+
+  using Time = std::chrono::steady_clock::time_point;
+  const Time opened = std::chrono::steady_clock::now();
 
   enum class Mode : uint8_t {
     kRead,    // all statements see one moment
@@ -47,6 +51,9 @@ struct Config {
   std::string name;  // of the engine
   std::string table_prefix;
   size_t max_connections = 0;  // 0: as the engine likes
+  size_t max_idle = 0;         // 0: all
+  int64_t max_idle_s = 300;    // longer unused ones are closed; 0: never
+  int64_t max_life_s = 0;      // as are older ones; 0: never
   bool read_only = false;
 };
 

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
+#include <type_traits>
 
 #include "base/bytes.h"
 #include "meta/engine/sql/rows.h"
@@ -301,13 +302,18 @@ Result<Config> take_config(std::map<std::string, std::string>& query, const char
   for (char c : config.table_prefix)
     if (!std::isalnum(static_cast<unsigned char>(c)) && c != '_' && c != '-')
       return fail(EINVAL, "table_prefix may only hold letters, digits, _ and -");
-  std::string limit = take("max_open_conns");
-  if (!limit.empty()) {
-    auto number = parse_uint(limit);
-    if (!number) return fail(EINVAL, "max_open_conns is no number");
-    config.max_connections = *number;
-  }
-  for (const char* key : {"max_idle_conns", "max_idle_time", "max_life_time"}) take(key);
+  auto number = [&](const char* key, auto& out) -> Result<void> {
+    const std::string text = take(key);
+    if (text.empty()) return {};
+    auto value = parse_uint(text);
+    if (!value) return fail(EINVAL, std::string(key) + " is no number");
+    out = static_cast<std::remove_reference_t<decltype(out)>>(*value);
+    return {};
+  };
+  ZEST_TRY(number("max_open_conns", config.max_connections));
+  ZEST_TRY(number("max_idle_conns", config.max_idle));
+  ZEST_TRY(number("max_idle_time", config.max_idle_s));
+  ZEST_TRY(number("max_life_time", config.max_life_s));
   return config;
 }
 

@@ -39,7 +39,7 @@ Result<std::unique_ptr<Connection>> Database::take(bool create) {
     if (!returned_.wait_for(lock, kConnectionWait, [&] { return !idle_.empty() || open_ < limit; }))
       return fail(EIO, Fault::kUnavailable, "all connections to the database are busy");
     if (!idle_.empty()) {
-      auto connection = std::move(idle_.back());
+      auto connection = std::move(idle_.back().connection);
       idle_.pop_back();
       return connection;
     }
@@ -55,12 +55,28 @@ Result<std::unique_ptr<Connection>> Database::take(bool create) {
 }
 
 void Database::give_back(std::unique_ptr<Connection> connection) {
+  std::vector<Idle> done;  // closed behind the lock
   std::lock_guard lock(mutex_);
+  const auto now = std::chrono::steady_clock::now();
+  auto drop_oldest = [&] {
+    done.push_back(std::move(idle_.front()));
+    idle_.pop_front();
+    open_--;
+  };
   if (connection && connection->healthy()) {
-    idle_.push_back(std::move(connection));
+    idle_.push_back({std::move(connection), now});
+    if (config_.max_life_s && now - idle_.back().connection->opened > std::chrono::seconds(config_.max_life_s)) {
+      done.push_back(std::move(idle_.back()));
+      idle_.pop_back();
+      open_--;
+    }
+    auto too_old = [&] {
+      return config_.max_idle_s && now - idle_.front().since > std::chrono::seconds(config_.max_idle_s);
+    };
+    while (!idle_.empty() && (too_old() || (config_.max_idle && idle_.size() > config_.max_idle))) drop_oldest();
   } else {
-    open_ -= idle_.size() + 1;
-    idle_.clear();  // a server that went away took the others with it
+    open_--;
+    while (!idle_.empty()) drop_oldest();  // a server that went away took the others with it
   }
   returned_.notify_one();
 }
@@ -104,10 +120,11 @@ Result<bool> Database::has_column(Connection& connection, const std::string& tab
       sql = fmt::format("SELECT count(*) FROM pragma_table_info('{}') WHERE name='{}'", table, column);
       break;
     case Dialect::kPostgres:
+      // As the statements will find it, also where this user has no right to it: that is to be said, not that it is
+      // not there.
       sql = fmt::format(
-          "SELECT count(*) FROM information_schema.columns WHERE table_schema=current_schema() AND table_name='{}' AND "
-          "column_name='{}'",
-          table, column);
+          "SELECT count(*) FROM pg_attribute WHERE attrelid=to_regclass('{}') AND attname='{}' AND NOT attisdropped",
+          quoted(dialect(), table), column);
       break;
     case Dialect::kMysql:
       sql = fmt::format(
@@ -122,13 +139,18 @@ Result<bool> Database::has_column(Connection& connection, const std::string& tab
 
 Result<bool> Database::has_wide_ids(Connection& connection, const std::string& table) {
   if (dialect() == Dialect::kSqlite) return true;
-  const bool mysql = dialect() == Dialect::kMysql;
-  ZEST_ASSIGN(
-      auto rows,
-      connection.define(fmt::format(
-          "SELECT count(*) FROM information_schema.columns WHERE table_schema={} AND table_name='{}' "
-          "AND column_name IN ('uid','gid','rdev') AND (data_type='bigint'{})",
-          mysql ? "DATABASE()" : "current_schema()", table, mysql ? " OR column_type LIKE 'int%unsigned'" : "")));
+  const std::string sql =
+      dialect() == Dialect::kMysql
+          ? fmt::format(
+                "SELECT count(*) FROM information_schema.columns WHERE table_schema=DATABASE() AND "
+                "table_name='{}' AND column_name IN ('uid','gid','rdev') AND (data_type='bigint' OR "
+                "column_type LIKE 'int%unsigned')",
+                table)
+          : fmt::format(
+                "SELECT count(*) FROM pg_attribute WHERE attrelid=to_regclass('{}') AND attname IN "
+                "('uid','gid','rdev') AND atttypid='int8'::regtype",
+                quoted(dialect(), table));
+  ZEST_ASSIGN(auto rows, connection.define(sql));
   return !rows.empty() && rows.integer(0, 0) == 3;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -53,7 +54,11 @@ class Database {
 
   std::mutex mutex_;
   std::condition_variable returned_;
-  std::vector<std::unique_ptr<Connection>> idle_;
+  struct Idle {
+    std::unique_ptr<Connection> connection;
+    Connection::Time since;
+  };
+  std::deque<Idle> idle_;  // the last used at the end
   size_t open_ = 0;
 
   std::mutex schema_mutex_;
