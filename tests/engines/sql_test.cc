@@ -340,6 +340,36 @@ TEST(PostgresUrl, SomebodyWithoutRightsIsToldSo_postgres) {
   EXPECT_EQ(code_of(engine->prepare()), EACCES);
 }
 
+int64_t ask_postgres(const std::string& sql) {
+  PGconn* db = PQconnectdb(testing_servers::PostgresServer::shared().url("").c_str());
+  PGresult* result = PQexec(db, sql.c_str());
+  EXPECT_EQ(PQresultStatus(result), PGRES_TUPLES_OK) << PQerrorMessage(db);
+  const int64_t number = std::atoll(PQgetvalue(result, 0, 0));
+  PQclear(result);
+  PQfinish(db);
+  return number;
+}
+
+// Plans are kept with their statements.
+TEST(PostgresPlans, OfASmallTableAreGoodForALargeOne_postgres) {
+  {
+    auto engine = open_prepared(testing_servers::PostgresServer::shared().url("table_prefix=plans"));
+    for (uint64_t i = 2; i < 30; i++) ASSERT_TRUE(put(*engine, Key::inode(Ino{i}), Attr{}));
+    sql_on_postgres("ANALYZE jfs_plans_node");
+    for (int i = 0; i < 20; i++) ASSERT_TRUE(add_one(*engine, Ino{2}));
+    sql_on_postgres(
+        "INSERT INTO jfs_plans_node(inode,type,flags,mode,uid,gid,atime,mtime,ctime,nlink,length) SELECT "
+        "i,1,0,0,0,0,0,0,0,1,0 FROM generate_series(100,5000) i");
+    for (int i = 0; i < 20; i++) ASSERT_TRUE(add_one(*engine, Ino{2}));
+  }
+  const std::string counted = " FROM pg_stat_user_tables WHERE relname='jfs_plans_node'";
+  const int64_t end = system_clock().monotonic_ms() + 20'000;
+  while (ask_postgres("SELECT n_tup_upd" + counted) < 40 && system_clock().monotonic_ms() < end)
+    system_clock().sleep_ms(50);
+  EXPECT_EQ(ask_postgres("SELECT n_tup_upd" + counted), 40);
+  EXPECT_LT(ask_postgres("SELECT seq_tup_read" + counted), 5000);
+}
+
 // What only a burst of work needed is left to other clients.
 void expect_few_connections(const std::string& url, const std::function<int()>& connections) {
   auto engine = open_prepared(url);
@@ -362,13 +392,8 @@ void expect_few_connections(const std::string& url, const std::function<int()>& 
 
 TEST(Connections, ThoseLongUnusedAreClosed_postgres) {
   auto& server = testing_servers::PostgresServer::shared();
-  expect_few_connections(server.url("table_prefix=idle&application_name=idle&max_idle_time=1"), [&] {
-    PGconn* db = PQconnectdb(server.url("").c_str());
-    PGresult* result = PQexec(db, "SELECT count(*) FROM pg_stat_activity WHERE application_name='idle'");
-    const int number = std::atoi(PQgetvalue(result, 0, 0));
-    PQclear(result);
-    PQfinish(db);
-    return number;
+  expect_few_connections(server.url("table_prefix=idle&application_name=idle&max_idle_time=1"), [] {
+    return static_cast<int>(ask_postgres("SELECT count(*) FROM pg_stat_activity WHERE application_name='idle'"));
   });
 }
 

@@ -337,9 +337,11 @@ Result<std::unique_ptr<Connection>> PgDriver::connect(bool) {
   auto connection = std::make_unique<PgConnection>(db, unprepared_);
   if (PQstatus(db) != CONNECTION_OK) return fail(connect_error(db));
   ZEST_TRY(connection->start());
+  // Statements go by keys. Plans that were made while a table was small would look through all of it later.
   ZEST_TRY(connection->define(
       "SELECT set_config('lock_timeout','10s',false),set_config('default_transaction_isolation','read "
-      "committed',false)"));
+      "committed',false),"
+      "set_config('enable_seqscan','off',false)"));
   return connection;
 }
 
