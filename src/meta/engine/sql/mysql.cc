@@ -20,7 +20,8 @@ namespace {
 
 // Errors of the library itself: 2000 to 2999.
 constexpr unsigned kCrServerGone = 2006, kCrTls = 2026;
-constexpr size_t kPacketSpare = 64;  // for what stands around the statements of a packet
+constexpr unsigned kNullRefused = 1048;  // what an extended attribute's statement asks for: on_xattr_collision()
+constexpr size_t kPacketSpare = 64;      // for what stands around the statements of a packet
 bool of_library(unsigned number) { return number >= 2000 && number < 3000; }
 
 struct MysqlOptions {
@@ -79,7 +80,7 @@ Error classify(unsigned number, std::string text) {
     case 1927: return {EIO, Fault::kUnavailable, std::move(text)};
     case 1146:
     case 1054: return {ENOENT, Fault::kPlain, std::move(text)};
-    case 1048:
+    case kNullRefused:
     case 1153:
     case 1264:
     case 1300:
@@ -146,6 +147,10 @@ class MysqlConnection : public Connection {
 std::unexpected<Error> MysqlConnection::error(Mode mode) {
   const unsigned number = mysql_errno(db_);
   std::string text = fmt::format("MySQL: {} ({})", mysql_error(db_), number);
+  if (number == kNullRefused) {
+    text = "MySQL: an extended attribute is there whose name is the same to the collation of the table";
+    log_warning(text);
+  }
   if (of_library(number)) {
     broken_ = true;
     bool unknown = mode == Mode::kCommit && number != kCrServerGone;  // "gone": it was not sent
