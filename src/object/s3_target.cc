@@ -15,17 +15,32 @@ bool contains(std::string_view text, std::string_view part) { return text.find(p
 
 bool is_true(const std::string& text) { return !text.empty() && text != "0" && text != "false"; }
 
+constexpr std::string_view kAccelerate = "s3-accelerate", kFips = "s3-fips";
+
+// The accelerated name tells no region.
 // "s3.eu-west-1.amazonaws.com", "s3-external-1.amazonaws.com", "s3.dualstack.eu-west-1.amazonaws.com"
 std::string region_of_aws_host(std::string_view host) {
   auto drop = [&](std::string_view start) {
     if (host.starts_with(start)) host.remove_prefix(start.size());
   };
+  bool accelerated = host.starts_with(kAccelerate);
+  drop(kAccelerate);
+  drop(kFips);
+  drop(".");
   drop("s3-");
   drop("s3.");
   drop("dualstack.");
+  if (accelerated) return {};
   if (host.starts_with("amazonaws.com")) return "us-east-1";
   std::string label(host.substr(0, host.find('.')));
   return label == "external-1" ? "us-east-1" : label;
+}
+
+void set_aws_host(std::string_view host, S3Target& target) {
+  target.aws = true;
+  target.region = region_of_aws_host(host);
+  for (auto service : {kAccelerate, kFips})
+    if (host.starts_with(service) && host.substr(service.size()).starts_with('.')) target.aws_service = service;
 }
 
 // Providers whose host names tell the region.
@@ -78,8 +93,7 @@ void split_host(const std::string& host, S3Target& target) {
     target.region = before.substr(before.rfind('.') + 1);
   } else if (auto s3 = std::min(host.find(".s3."), host.find(".s3-")); aws && s3 != std::string::npos) {
     target.bucket = host.substr(0, s3);
-    target.region = region_of_aws_host(host.substr(s3 + 1));
-    target.aws = true;
+    set_aws_host(std::string_view(host).substr(s3 + 1), target);
   } else {
     target.bucket = host.substr(0, dot);
     target.endpoint = host.substr(dot + 1);
@@ -94,12 +108,13 @@ std::string real_env(const char* name) {
   return value ? value : "";
 }
 
-std::string S3Target::aws_host(const std::string& region) {
-  return "s3." + region + (region.starts_with("cn-") ? ".amazonaws.com.cn" : ".amazonaws.com");
+std::string S3Target::aws_host() const {
+  if (aws_service == kAccelerate) return aws_service + ".amazonaws.com";
+  return aws_service + "." + region + (region.starts_with("cn-") ? ".amazonaws.com.cn" : ".amazonaws.com");
 }
 
 std::string S3Target::host() const {
-  std::string base = aws ? aws_host(region) : endpoint;
+  std::string base = aws ? aws_host() : endpoint;
   return path_style ? base : bucket + "." + base;
 }
 
@@ -176,12 +191,12 @@ Result<S3Target> parse_s3_bucket(const std::string& argument, bool minio, const 
   path.erase(std::min(path.find('/'), path.size()));
   if (!path.empty()) {
     target.bucket = path;
-    target.aws = !minio && contains(host, kAws) && !contains(host, ".vpce.");
-    if (target.aws)
-      target.region = region_of_aws_host(host);
-    else
+    if (!minio && contains(host, kAws) && !contains(host, ".vpce.")) {
+      set_aws_host(host, target);
+    } else {
       target.endpoint = host;
-    if (!target.aws) target.region = region_of_other_host(host);
+      target.region = region_of_other_host(host);
+    }
   } else if (!minio && !is_address(host)) {
     split_host(host, target);
   }

@@ -19,13 +19,14 @@ std::string real_env(const char* name);
 struct S3Target {
   std::string scheme = "https", endpoint;  // endpoint: "host[:port]", empty for AWS itself
   std::string bucket, region;
+  std::string aws_service = "s3";  // how hosts of AWS begin: also "s3-accelerate", "s3-fips"
   bool aws = false, path_style = true;
   bool checksum = true;
   TlsOptions tls;
 
   std::string host() const;       // that requests go to
   std::string base_path() const;  // "/" or "/bucket/"
-  static std::string aws_host(const std::string& region);
+  std::string aws_host() const;
 };
 
 // minio: the rules of that name. EINVAL when there is no bucket in it.
