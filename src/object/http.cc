@@ -220,7 +220,8 @@ Result<HttpResponse> HttpClient::send(const HttpRequest& request) {
     }
   };
   for (const auto& line : request.headers) add(line.c_str());
-  add("Expect:");  // never wait for "100 Continue"
+  add("Accept-Encoding: identity");  // or a proxy may compress, and then cut ranges out of that
+  add("Expect:");                    // never wait for "100 Continue"
   char error_text[CURL_ERROR_SIZE] = "";
   Transfer transfer{request, {}};
   set_request(curl, request, transfer, error_text);

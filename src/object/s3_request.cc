@@ -2,14 +2,17 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "object/sigv4.h"
 
 namespace zest::object {
 namespace {
 
 constexpr char kUnsigned[] = "UNSIGNED-PAYLOAD";
+constexpr int64_t kClockMatters = 60;  // seconds; servers refuse what is 15 minutes off
 
 template <size_t N>
 bool is_one_of(std::string_view code, const std::array<std::string_view, N>& codes) {
@@ -49,28 +52,30 @@ Error s3_error(int status, const S3ErrorBody& body) {
 S3Client::S3Client(S3Target target, S3Credentials credentials, int max_connections)
     : target_(std::move(target)),
       credentials_(std::move(credentials)),
-      region_(target_.region),
+      signing_{target_.region, 0},
       http_(max_connections, target_.tls) {}
 
 std::string S3Client::region() const {
   std::lock_guard lock(mutex_);
-  return region_;
+  return signing_.region;
 }
 
 std::string S3Client::name(const S3Call& call) const {
   return call.method + " s3://" + target_.bucket + "/" + call.key;
 }
 
-Result<HttpResponse> S3Client::send(const S3Call& call) {
+Result<HttpResponse> S3Client::send(const S3Call& call, const Signing& signing) {
   S3Target target = target_;
-  target.region = region();
+  target.region = signing.region;
   SignedRequest to_sign;
   to_sign.method = call.method;
   to_sign.path = target.base_path() + url_encode(call.key, true);
   if (call.key.empty() && target.path_style) to_sign.path.pop_back();
   to_sign.query = call.query;
   to_sign.payload_hash = kUnsigned;
-  std::string host = target.host(), date = amz_date(system_clock().now());
+  Time now = system_clock().now();
+  now.sec += signing.ahead_s;
+  std::string host = target.host(), date = amz_date(now);
   to_sign.headers["host"] = host;
   for (const auto& [name, value] : call.headers) to_sign.headers[name] = value;
   if (!credentials_.anonymous) {
@@ -98,19 +103,38 @@ Result<HttpResponse> S3Client::send(const S3Call& call) {
   return http_.send(request);
 }
 
-bool S3Client::follow_region(const HttpResponse& response, const S3ErrorBody& body) {
-  if (!target_.aws || (response.status != 301 && response.status != 307 && response.status != 400)) return false;
+bool S3Client::follow_region(const HttpResponse& response, const S3ErrorBody& body, const Signing& used) {
+  if (response.status != 301 && response.status != 307 && response.status != 400) return false;
   std::string right = response.header("x-amz-bucket-region");
   if (right.empty()) right = body.region;
   std::lock_guard lock(mutex_);
-  if (right.empty() || right == region_) return false;
-  region_ = right;
+  if (right.empty() || right == used.region) return false;
+  signing_.region = right;
+  return true;
+}
+
+bool S3Client::follow_clock(const HttpResponse& response, const S3ErrorBody& body, const Signing& used) {
+  // An answer to HEAD has no code.
+  if (response.status != 403 || (!body.code.empty() && body.code != "RequestTimeTooSkewed")) return false;
+  Time theirs = parse_http_date(response.header("date"));
+  int64_t ahead = theirs.sec - system_clock().now().sec;
+  if (theirs == Time() || std::abs(ahead - used.ahead_s) < kClockMatters) return false;
+  std::lock_guard lock(mutex_);
+  if (std::abs(ahead - signing_.ahead_s) >= kClockMatters)
+    log_warning("the clocks of this machine and of " + target_.host() + " differ by " +
+                std::to_string(std::abs(ahead)) + " seconds: requests are signed with the server's");
+  signing_.ahead_s = ahead;
   return true;
 }
 
 Result<HttpResponse> S3Client::call(const S3Call& call) {
-  for (bool first = true;; first = false) {
-    auto response = send(call);
+  for (int corrections = 0;; corrections++) {
+    Signing signing;
+    {
+      std::lock_guard lock(mutex_);
+      signing = signing_;
+    }
+    auto response = send(call, signing);
     if (!response) {
       response.error().what = name(call) + ": " + response.error().what;
       return response;
@@ -122,7 +146,8 @@ Result<HttpResponse> S3Client::call(const S3Call& call) {
     bool may_hide = good && !call.into && (call.method == "PUT" || call.method == "POST");
     if (!good || may_hide) body = parse_s3_error(response->body);
     if (good && body.code.empty()) return response;
-    if (first && follow_region(*response, body)) continue;
+    if (corrections < 2 && (follow_region(*response, body, signing) || follow_clock(*response, body, signing)))
+      continue;
     Error error = s3_error(good ? 500 : response->status, body);
     std::string id = response->header("x-amz-request-id");
     if (id.empty()) id = body.request_id;

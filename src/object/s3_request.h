@@ -40,14 +40,21 @@ class S3Client {
   std::string name(const S3Call& call) const;
 
  private:
-  Result<HttpResponse> send(const S3Call& call);
-  // True when the answer says that the bucket is in another region, which is taken over.
-  bool follow_region(const HttpResponse& response, const S3ErrorBody& body);
+  // What a request is signed with, beside the credentials.
+  struct Signing {
+    std::string region;
+    int64_t ahead_s = 0;  // of the server's clock
+  };
+  Result<HttpResponse> send(const S3Call& call, const Signing& signing);
+  // True when the answer says that the bucket is in another region, or the server's clock another one, than the request
+  // was signed with; later ones are signed with what it says.
+  bool follow_region(const HttpResponse& response, const S3ErrorBody& body, const Signing& used);
+  bool follow_clock(const HttpResponse& response, const S3ErrorBody& body, const Signing& used);
 
   const S3Target target_;
   const S3Credentials credentials_;
   mutable std::mutex mutex_;
-  std::string region_;  // guarded by mutex_
+  Signing signing_;  // guarded by mutex_
   HttpClient http_;
 };
 

@@ -206,6 +206,7 @@ TEST(S3Store, WhatARequestLooksLike) {
   EXPECT_EQ(request.headers["x-amz-storage-class"], "STANDARD_IA");
   EXPECT_EQ(request.headers["content-type"], "application/json");
   EXPECT_FALSE(request.headers.contains("expect"));
+  EXPECT_EQ(request.headers["accept-encoding"], "identity");
   EXPECT_NE(request.headers["authorization"].find("Credential=AK/"), std::string::npos);
   ASSERT_TRUE(store->put("c", "x", {"GLACIER_IR", "a b=c/d"}));
   EXPECT_EQ(stub.requests().at(1).headers["x-amz-tagging"], "a%20b=c%2Fd");
@@ -290,6 +291,60 @@ TEST(S3Store, BulkDelete) {
   EXPECT_EQ(stub.requests().at(0).target, "/bkt/control%01");
   EXPECT_EQ(stub.requests().at(1).target, "/bkt?delete=");
   EXPECT_FALSE(stub.requests().at(1).headers["content-md5"].empty());
+}
+
+TEST(S3Store, KeysThatXmlCannotHoldAreDeletedOneByOne) {
+  HttpStub stub([](const Request& request) {
+    return request.method == "DELETE" ? Reply{204, {}, ""} : Reply{200, {}, "<DeleteResult></DeleteResult>"};
+  });
+  std::vector<std::string> keys = {"\xc3\xa9\xe2\x82\xac\xf0\x9f\x99\x82",
+                                   "\xff",
+                                   "a\xc3",
+                                   "\xc0\xaf",
+                                   "\xed\xa0\x80",
+                                   "\xef\xbf\xbf",
+                                   "\xf4\x90\x80\x80",
+                                   "plain"};
+  EXPECT_TRUE(store_on(stub, {}, false)->remove_many(keys).empty());
+  auto requests = stub.requests();
+  ASSERT_EQ(requests.size(), 7u);
+  EXPECT_EQ(requests[0].target, "/bkt/%FF");
+  EXPECT_EQ(requests[6].body, "<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Object><Key>" + keys[0] +
+                                  "</Key></Object><Object><Key>plain</Key></Object><Quiet>true</Quiet></Delete>");
+}
+
+// Refuses what is not signed for the region and the hour; each of `together` requests has come before the first answer.
+HttpStub::Handler strict(const std::string& region, const std::string& hour, const std::string& date, int together) {
+  auto count = std::make_shared<std::atomic<int>>(0);
+  return [=](const Request& request) {
+    for (++*count; *count < together;) std::this_thread::yield();
+    auto sent = request.headers;
+    std::string scope = "/" + region + "/s3/";
+    if (!sent["x-amz-date"].starts_with(hour))
+      return Reply{403, {"Date: " + date}, "<Error><Code>RequestTimeTooSkewed</Code></Error>"};
+    if (sent["authorization"].find(scope) == std::string::npos)
+      return Reply{400, {}, "<Error><Code>AuthorizationHeaderMalformed</Code><Region>" + region + "</Region></Error>"};
+    return Reply{200, {}, "body"};
+  };
+}
+
+TEST(S3Store, RegionAndClockOfTheServerAreTakenOver) {
+  HttpStub stub(strict("eu-north-7", "20310203T04", "Mon, 03 Feb 2031 04:05:06 GMT", 4));
+  auto store = store_on(stub, {}, false);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; i++)
+    threads.emplace_back([&] {
+      auto got = store->get("k");
+      EXPECT_EQ(got.value_or("?"), "body") << (got ? "" : got.error().message());
+    });
+  for (auto& thread : threads) thread.join();
+  size_t before = stub.requests().size();
+  EXPECT_TRUE(store->put("k", "x"));
+  EXPECT_EQ(stub.requests().size(), before + 1) << "they are remembered";
+
+  HttpStub refusing([](const Request&) { return error_reply(403, "RequestTimeTooSkewed"); });
+  EXPECT_EQ(code_of(store_on(refusing, {}, false)->get("k")), EACCES) << "no date, no second try";
+  EXPECT_EQ(refusing.requests().size(), 1u);
 }
 
 TEST(S3Store, BulkDeleteWhereThereIsNone) {

@@ -89,8 +89,24 @@ Result<S3Listing> parse_s3_listing(std::string_view xml) {
   return listing;
 }
 
+// Of characters that XML may have, in well-formed UTF-8.
 bool fits_xml(std::string_view key) {
-  return std::none_of(key.begin(), key.end(), [](char c) { return static_cast<uint8_t>(c) < ' '; });
+  while (!key.empty()) {
+    auto lead = static_cast<uint8_t>(key[0]);
+    size_t size = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+    if (size == 0 || size > key.size() || lead < ' ') return false;
+    uint32_t point = size == 1 ? lead : lead & (0x7fu >> size);
+    for (size_t i = 1; i < size; i++) {
+      auto next = static_cast<uint8_t>(key[i]);
+      if ((next & 0xc0) != 0x80) return false;
+      point = point << 6 | (next & 0x3f);
+    }
+    bool too_long = (size == 3 && point < 0x800) || (size == 4 && point < 0x10000);
+    bool surrogate = point >= 0xd800 && point < 0xe000;
+    if (too_long || surrogate || point == 0xfffe || point == 0xffff || point > 0x10ffff) return false;
+    key.remove_prefix(size);
+  }
+  return true;
 }
 
 std::string delete_document(std::span<const std::string> keys) {
