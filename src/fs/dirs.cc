@@ -33,7 +33,7 @@ Result<uint64_t> FileSystem::opendir(const Context& context, Ino ino) {
     changes_->watch();
     result = add_handle(context, ino, 0, true)->id;
   }
-  op.end(code_of(result),
+  op.end(result,
          [&] { return fmt::format("({}){}", raw(ino), result ? fmt::format(" [fh:{}]", *result) : std::string()); });
   return result;
 }
@@ -57,7 +57,7 @@ Result<void> FileSystem::readdir(const Context& context, Ino ino, uint64_t fh, u
     std::lock_guard lock(handle->mutex);
     result = fill_dir(context, *handle, offset, size, with_attr, add);
   }
-  op.end(code_of(result),
+  op.end(result,
          [&] { return fmt::format("({},{},{},{}): ({})", raw(ino), size, offset, with_attr, result.value_or(0)); });
   if (!result) return fail(std::move(result.error()));
   return {};

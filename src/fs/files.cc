@@ -30,7 +30,7 @@ bool overlap(uint64_t a, uint64_t b, uint64_t size) { return a < b + size && b <
 Result<FileSystem::Opened> FileSystem::open(const Context& context, Ino ino, uint32_t flags) {
   Op op(*this, context, Method::kOpen);
   auto result = do_open(context, ino, flags);
-  op.end(code_of(result), [&] {
+  op.end(result, [&] {
     return fmt::format("({},0x{:x}){}", raw(ino), flags, result ? fmt::format(" [fh:{}]", result->fh) : std::string());
   });
   return result;
@@ -71,7 +71,7 @@ Result<size_t> FileSystem::read(const Context& context, Ino ino, uint64_t fh, ui
   Op op(*this, context, Method::kRead);
   auto result = do_read(context, ino, fh, offset, into, lent);
   stats_->read(result.value_or(0));
-  op.end(code_of(result), [&] {
+  op.end(result, [&] {
     auto got = result.value_or(0);
     return is_special(ino) ? fmt::format("({},{},{},{}): {}", raw(ino), into.size(), offset, fh, got)
                            : fmt::format("({},{},{},{}): ({})", raw(ino), into.size(), offset, fh, got);
@@ -102,7 +102,7 @@ Result<size_t> FileSystem::write(const Context& context, Ino ino, uint64_t fh, u
   Op op(*this, context, Method::kWrite);
   auto result = do_write(context, ino, fh, offset, bytes, from_cache);
   if (result) stats_->written(*result);
-  op.end(code_of(result), [&] { return fmt::format("({},{},{},{})", raw(ino), bytes.size(), offset, fh); });
+  op.end(result, [&] { return fmt::format("({},{},{},{})", raw(ino), bytes.size(), offset, fh); });
   return result;
 }
 
@@ -141,7 +141,7 @@ Result<size_t> FileSystem::do_write(const Context& context, Ino ino, uint64_t fh
 Result<void> FileSystem::flush(const Context& context, Ino ino, uint64_t fh, uint64_t lock_owner) {
   Op op(*this, context, Method::kFlush);
   auto result = do_flush(context, ino, fh, lock_owner);
-  op.end(code_of(result), [&] { return fmt::format("({},{},{:016X})", raw(ino), fh, lock_owner); });
+  op.end(result, [&] { return fmt::format("({},{},{:016X})", raw(ino), fh, lock_owner); });
   return result;
 }
 
@@ -201,7 +201,7 @@ Result<void> FileSystem::fsync(const Context& context, Ino ino, uint64_t fh, boo
       }
     if (result && handle->take_lost()) result = fail(EIO);
   }
-  op.end(code_of(result), [&] { return fmt::format("({},{})", raw(ino), data_only ? 1 : 0); });
+  op.end(result, [&] { return fmt::format("({},{})", raw(ino), data_only ? 1 : 0); });
   return result;
 }
 
@@ -209,7 +209,7 @@ Result<void> FileSystem::fsyncdir(const Context& context, Ino ino) {
   Op op(*this, context, Method::kFsync);
   Result<void> result;
   if (!is_special(ino)) result = data_.sync(ino);
-  op.end(code_of(result), [&] { return fmt::format("({},0)", raw(ino)); });
+  op.end(result, [&] { return fmt::format("({},0)", raw(ino)); });
   return result;
 }
 
@@ -241,7 +241,7 @@ Result<void> FileSystem::fallocate(const Context& context, Ino ino, uint64_t fh,
                                    int64_t size) {
   Op op(*this, context, Method::kFallocate);
   auto result = do_fallocate(context, ino, fh, mode, offset, size);
-  op.end(code_of(result), [&] { return fmt::format("({},{},{},{})", raw(ino), mode, offset, size); });
+  op.end(result, [&] { return fmt::format("({},{},{},{})", raw(ino), mode, offset, size); });
   if (!result) return fail(std::move(result.error()));
   return {};
 }
@@ -270,8 +270,7 @@ Result<uint64_t> FileSystem::copy_file_range(const Context& context, Ino in, uin
                                              uint64_t fh_out, uint64_t off_out, uint64_t size, uint32_t flags) {
   Op op(*this, context, Method::kCopyFileRange);
   auto result = do_copy(context, in, fh_in, off_in, out, fh_out, off_out, size, flags);
-  op.end(code_of(result),
-         [&] { return fmt::format("({},{},{},{},{},{})", raw(in), off_in, raw(out), off_out, size, flags); });
+  op.end(result, [&] { return fmt::format("({},{},{},{},{},{})", raw(in), off_in, raw(out), off_out, size, flags); });
   return result;
 }
 
@@ -310,7 +309,7 @@ Result<uint64_t> FileSystem::do_copy(const Context& context, Ino in, uint64_t fh
 Result<uint64_t> FileSystem::lseek(const Context& context, Ino ino, uint64_t fh, uint64_t offset, int whence) {
   Op op(*this, context, Method::kLseek);
   auto result = do_lseek(context, ino, fh, offset, whence);
-  op.end(code_of(result), [&] { return fmt::format("({},{},{}): {}", raw(ino), offset, whence, result.value_or(0)); });
+  op.end(result, [&] { return fmt::format("({},{},{}): {}", raw(ino), offset, whence, result.value_or(0)); });
   return result;
 }
 

@@ -60,6 +60,7 @@ FileSystem::FileSystem(meta::Meta& meta, data::Data& data, const Clock& clock, O
       acl_(table_->header().posix_acl != 0),
       handles_(std::make_unique<HandleTable>(*table_)),
       log_(std::make_unique<AccessLog>()),
+      troubles_(std::make_unique<Troubles>()),
       stats_(std::make_unique<OpStats>()),
       volume_stats_(std::make_unique<VolumeStats>(meta)),
       changes_(std::make_unique<Changes>()),
@@ -188,15 +189,14 @@ Result<Attr> FileSystem::getattr(const Context& context, Ino ino) {
     if (auto* node = virtual_->by_ino(ino)) return node->attr;  // neither logged nor counted
   Op op(*this, context, Method::kGetattr);
   auto result = read_attr(context, ino);
-  op.end(code_of(result),
-         [&] { return fmt::format("({}):{}", raw(ino), result ? log_entry(ino, *result) : std::string()); });
+  op.end(result, [&] { return fmt::format("({}):{}", raw(ino), result ? log_entry(ino, *result) : std::string()); });
   return result;
 }
 
 Result<Attr> FileSystem::setattr(const Context& context, Ino ino, std::optional<uint64_t> fh, const Change& change) {
   Op op(*this, context, Method::kSetattr);
   auto result = do_setattr(context, ino, fh, change);
-  op.end(code_of(result), [&] {
+  op.end(result, [&] {
     return fmt::format("({}[{}],0x{:X},[{}]):{}", raw(ino), fh.value_or(0), change.set, describe(change),
                        result ? log_entry(ino, *result) : std::string());
   });
@@ -271,7 +271,7 @@ Result<void> FileSystem::access(const Context& context, Ino ino, uint8_t mask) {
   } else {
     result = meta_.access(context, ino, mask);
   }
-  op.end(code_of(result), [&] { return fmt::format("({},0x{:X})", raw(ino), mask); });
+  op.end(result, [&] { return fmt::format("({},0x{:X})", raw(ino), mask); });
   return result;
 }
 
@@ -280,7 +280,7 @@ void FileSystem::forget(Ino ino) { meta_.forget(ino); }
 Result<meta::StatFs> FileSystem::statfs(const Context& context, Ino ino) {
   Op op(*this, context, Method::kStatfs);
   auto result = meta_.statfs(context, is_special(ino) ? kRootIno : ino);
-  op.end(code_of(result), [&] {
+  op.end(result, [&] {
     auto s = result.value_or(meta::StatFs{});
     return fmt::format("({}): ({},{},{},{})", raw(ino), s.total_space - s.avail_space, s.avail_space, s.used_inodes,
                        s.avail_inodes);

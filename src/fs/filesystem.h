@@ -94,6 +94,7 @@ struct Handle;
 struct OpenInode;
 class AccessLog;
 class OpStats;
+class Troubles;
 class VolumeStats;
 class Changes;
 class Links;
@@ -281,6 +282,7 @@ class FileSystem {
   std::atomic<ClientCache*> cache_{nullptr};
   std::unique_ptr<HandleTable> handles_;
   std::unique_ptr<AccessLog> log_;
+  std::unique_ptr<Troubles> troubles_;
   std::unique_ptr<OpStats> stats_;
   std::unique_ptr<VolumeStats> volume_stats_;
   std::unique_ptr<Changes> changes_;

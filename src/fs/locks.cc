@@ -51,7 +51,7 @@ Result<PosixLock> FileSystem::getlk(const Context& context, Ino ino, uint64_t fh
     wait_for_closes(*handle->inode);
     result = meta_.getlk(context, ino, owner, lock);
   }
-  op.end(code_of(result), [&] {
+  op.end(result, [&] {
     auto l = result.value_or(lock);
     return fmt::format("({},{},{:016X}): ({},{},{},{})", raw(ino), fh, owner, l.start, l.end, letter(l.type), l.pid);
   });
@@ -83,7 +83,7 @@ Result<void> FileSystem::setlk(const Context& context, Ino ino, uint64_t fh, uin
         after_closes(*handle, wait, [&] { return meta_.setlk(context, ino, owner, lock, wait == LockWait::kYes); });
   }
   if (comes_back(result, wait)) return result;
-  op.end(code_of(result), [&] {
+  op.end(result, [&] {
     return fmt::format("({},{},{:016X},{},{},{},{},{})", raw(ino), fh, owner, lock.start, lock.end, letter(lock.type),
                        wait != LockWait::kNo, lock.pid);
   });
@@ -109,7 +109,7 @@ Result<void> FileSystem::flock(const Context& context, Ino ino, uint64_t fh, uin
     result = after_closes(*handle, wait, [&] { return meta_.flock(context, ino, key, type, wait == LockWait::kYes); });
   }
   if (comes_back(result, wait)) return result;
-  op.end(code_of(result), [&] {
+  op.end(result, [&] {
     return fmt::format("({},{},{:016X},{},{})", raw(ino), fh, owner,
                        type == LockType::kRead    ? "LOCKSH"
                        : type == LockType::kWrite ? "LOCKEX"

@@ -33,7 +33,7 @@ Result<EntryAttr> FileSystem::lookup(const Context& context, Ino parent, std::st
   if (auto* node = virtual_->by_name(parent, name)) return *node;
   Op op(*this, context, Method::kLookup);
   auto result = do_lookup(context, parent, name);
-  op.end(code_of(result), [&] { return fmt::format("({},{}):{}", raw(parent), log_text(name), log_entry(result)); });
+  op.end(result, [&] { return fmt::format("({},{}):{}", raw(parent), log_text(name), log_entry(result)); });
   return result;
 }
 
@@ -62,7 +62,7 @@ Result<EntryAttr> FileSystem::mknod(const Context& context, Ino parent, std::str
       result = meta_.mknod(context, parent, name, type, mode, umask, rdev);
   }
   if (result) changes_->name(parent, name, true);
-  op.end(code_of(result), [&] {
+  op.end(result, [&] {
     return fmt::format("({},{},{},0x{:08X}):{}", raw(parent), log_text(name), mode_text(to_st_mode(type, mode)), rdev,
                        log_entry(result));
   });
@@ -80,7 +80,7 @@ Result<EntryAttr> FileSystem::mkdir(const Context& context, Ino parent, std::str
       result = meta_.mkdir(context, parent, name, mode, umask);
   }
   if (result) changes_->name(parent, name, true);
-  op.end(code_of(result),
+  op.end(result,
          [&] { return fmt::format("({},{},{}):{}", raw(parent), log_text(name), mode_text(mode), log_entry(result)); });
   return result;
 }
@@ -98,7 +98,7 @@ Result<EntryAttr> FileSystem::symlink(const Context& context, Ino parent, std::s
       result = meta_.symlink(context, parent, name, target);
   }
   if (result) changes_->name(parent, name, true);
-  op.end(code_of(result), [&] {
+  op.end(result, [&] {
     return fmt::format("({},{},{}):{}", raw(parent), log_text(name), log_text(target), log_entry(result));
   });
   return result;
@@ -107,8 +107,7 @@ Result<EntryAttr> FileSystem::symlink(const Context& context, Ino parent, std::s
 Result<std::string> FileSystem::readlink(const Context& context, Ino ino) {
   Op op(*this, context, Method::kReadlink);
   auto result = meta_.readlink(context, ino);
-  op.end(code_of(result),
-         [&] { return fmt::format("({}): ({})", raw(ino), result ? log_text(*result) : std::string()); });
+  op.end(result, [&] { return fmt::format("({}): ({})", raw(ino), result ? log_text(*result) : std::string()); });
   return result;
 }
 
@@ -120,7 +119,7 @@ Result<void> FileSystem::unlink(const Context& context, Ino parent, std::string_
   else if (!removed_before(context, parent, name))
     result = meta_.unlink(context, parent, name);
   if (result) changes_->name(parent, name, false);
-  op.end(code_of(result), [&] { return fmt::format("({},{})", raw(parent), log_text(name)); });
+  op.end(result, [&] { return fmt::format("({},{})", raw(parent), log_text(name)); });
   return result;
 }
 
@@ -132,7 +131,7 @@ Result<void> FileSystem::rmdir(const Context& context, Ino parent, std::string_v
   else if (!removed_before(context, parent, name))
     result = meta_.rmdir(context, parent, name);
   if (result) changes_->name(parent, name, false);
-  op.end(code_of(result), [&] { return fmt::format("({},{})", raw(parent), log_text(name)); });
+  op.end(result, [&] { return fmt::format("({},{})", raw(parent), log_text(name)); });
   return result;
 }
 
@@ -154,7 +153,7 @@ Result<void> FileSystem::rename(const Context& context, Ino parent, std::string_
     changes_->name(parent, name, (flags & (meta::kRenameExchange | meta::kRenameWhiteout)) != 0);
     changes_->name(new_parent, new_name, true);
   }
-  op.end(code_of(result), [&] {
+  op.end(result, [&] {
     return fmt::format("({},{},{},{},{})", raw(parent), log_text(name), raw(new_parent), log_text(new_name), flags);
   });
   return result;
@@ -192,7 +191,7 @@ Result<EntryAttr> FileSystem::link(const Context& context, Ino ino, Ino new_pare
       result = fail(std::move(attr.error()));
     }
   }
-  op.end(code_of(result), [&] {
+  op.end(result, [&] {
     return fmt::format("({},{},{}):{}", raw(ino), raw(new_parent), log_text(new_name), log_entry(result));
   });
   return result;
@@ -220,7 +219,7 @@ Result<FileSystem::Created> FileSystem::create(const Context& context, Ino paren
         if (auto attr = do_truncate(context, result->entry.ino, handle->id, 0)) result->entry.attr = *attr;
     }
   }
-  op.end(code_of(result), [&] {
+  op.end(result, [&] {
     return fmt::format("({},{},{}):{}", raw(parent), log_text(name), mode_text(to_st_mode(FileType::kFile, mode)),
                        result ? fmt::format("{} [fh:{}]", log_entry(result->entry.ino, result->entry.attr), result->fh)
                               : std::string());
@@ -242,7 +241,7 @@ Result<FileSystem::Created> FileSystem::tmpfile(const Context& context, Ino pare
       result = fail(std::move(made.error()));
     }
   }
-  op.end(code_of(result), [&] {
+  op.end(result, [&] {
     return fmt::format("({},{}):{}", raw(parent), mode_text(to_st_mode(FileType::kFile, mode)),
                        result ? fmt::format("{} [fh:{}]", log_entry(result->entry.ino, result->entry.attr), result->fh)
                               : std::string());

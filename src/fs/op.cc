@@ -15,6 +15,9 @@
 namespace zest::fs {
 namespace {
 
+constexpr int64_t kTroublesMs = 10'000;
+constexpr uint64_t kTroubles = 10;
+
 // Characters that would break a line of the log or its readers.
 bool needs_escapes(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
@@ -86,6 +89,16 @@ size_t AccessLog::read(Reader& reader, const Context& context, std::span<char> i
   return filled;
 }
 
+void Troubles::write(const std::string& line, int64_t now_ms) {
+  std::lock_guard lock(mutex_);
+  if (lines_ == 0 || now_ms - begin_ms_ > kTroublesMs) {
+    if (lines_ > kTroubles) log_error(fmt::format("{} more operations failed", lines_ - kTroubles));
+    begin_ms_ = now_ms;
+    lines_ = 0;
+  }
+  if (lines_++ < kTroubles) log_error(line);
+}
+
 Op::Op(FileSystem& fs, const Context& context, Method method) : fs_(fs), context_(context), method_(method) {}
 
 void Op::finish(int code) {
@@ -98,6 +111,18 @@ void Op::finish(int code) {
 bool Op::slow() const {
   auto limit_ms = fs_.options_.slow_op_ms;
   return limit_ms > 0 && ns_ >= limit_ms * 1'000'000 && context_.pid != 0;
+}
+
+// Answers carry no text. Those who read and write content write of its troubles themselves.
+bool Op::is_trouble(const Error& error) const {
+  return !error.what.empty() && error.code != EINTR && method_ != Method::kRead && method_ != Method::kWrite &&
+         method_ != Method::kFlush && method_ != Method::kFsync;
+}
+
+void Op::log_trouble(const Error& error, std::string_view args) {
+  if (args.ends_with(':')) args.remove_suffix(1);  // an entry would follow
+  fs_.troubles_->write(fmt::format("{} {} failed: {}", name_of(method_), args, error.message()),
+                       fs_.clock_.monotonic_ms());
 }
 
 bool Op::wants_text() const { return fs_.log_->wanted() || slow(); }

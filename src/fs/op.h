@@ -41,6 +41,17 @@ class AccessLog {
   std::atomic<int> readers_count_{0};
 };
 
+// What operations failed of, ten lines in ten seconds at most: an outage meets all of them. Thread safe.
+class Troubles {
+ public:
+  void write(const std::string& line, int64_t now_ms);
+
+ private:
+  std::mutex mutex_;
+  int64_t begin_ms_ = 0;
+  uint64_t lines_ = 0;  // since then
+};
+
 class FileSystem;
 
 // One operation. end() counts it; with a log reader (or when it was slow) the text of args() goes to the log.
@@ -52,12 +63,20 @@ class Op {
     finish(code);
     if (wants_text()) publish(code, args());
   }
+  // An error that is no answer of a file system also goes to the log.
+  template <class T, class Args>
+  void end(const Result<T>& result, Args&& args) {
+    end(code_of(result), args);
+    if (!result && is_trouble(result.error())) log_trouble(result.error(), args());
+  }
 
  private:
   void finish(int code);
   bool wants_text() const;
   bool slow() const;
   void publish(int code, const std::string& args);
+  bool is_trouble(const Error& error) const;
+  void log_trouble(const Error& error, std::string_view args);
   FileSystem& fs_;
   const Context& context_;
   const Method method_;

@@ -59,7 +59,7 @@ Result<void> FileSystem::setxattr(const Context& context, Ino ino, std::string_v
                                   uint32_t flags) {
   Op op(*this, context, Method::kSetxattr);
   auto result = do_setxattr(context, ino, name, value, flags);
-  op.end(code_of(result), [&] { return fmt::format("({},{},{},{})", raw(ino), log_text(name), value.size(), flags); });
+  op.end(result, [&] { return fmt::format("({},{},{},{})", raw(ino), log_text(name), value.size(), flags); });
   return result;
 }
 
@@ -80,7 +80,7 @@ Result<void> FileSystem::do_setxattr(const Context& context, Ino ino, std::strin
 Result<std::string> FileSystem::getxattr(const Context& context, Ino ino, std::string_view name, size_t buffer) {
   Op op(*this, context, Method::kGetxattr);
   auto result = do_getxattr(context, ino, name, buffer);
-  op.end(code_of(result), [&] {
+  op.end(result, [&] {
     return fmt::format("({},{},{}): ({})", raw(ino), log_text(name), buffer, result ? result->size() : 0);
   });
   return result;
@@ -106,7 +106,7 @@ Result<std::string> FileSystem::do_getxattr(const Context& context, Ino ino, std
 Result<std::string> FileSystem::listxattr(const Context& context, Ino ino, size_t buffer) {
   Op op(*this, context, Method::kListxattr);
   auto result = do_listxattr(context, ino, buffer);
-  op.end(code_of(result), [&] { return fmt::format("({},{}): ({})", raw(ino), buffer, result ? result->size() : 0); });
+  op.end(result, [&] { return fmt::format("({},{}): ({})", raw(ino), buffer, result ? result->size() : 0); });
   return result;
 }
 
@@ -126,7 +126,7 @@ Result<std::string> FileSystem::do_listxattr(const Context& context, Ino ino, si
 Result<void> FileSystem::removexattr(const Context& context, Ino ino, std::string_view name) {
   Op op(*this, context, Method::kRemovexattr);
   auto result = do_removexattr(context, ino, name);
-  op.end(code_of(result), [&] { return fmt::format("({},{})", raw(ino), log_text(name)); });
+  op.end(result, [&] { return fmt::format("({},{})", raw(ino), log_text(name)); });
   return result;
 }
 
@@ -161,7 +161,7 @@ Result<uint32_t> FileSystem::get_flags(const Context& context, Ino ino, uint32_t
       result = fail(std::move(attr.error()));
     }
   }
-  op.end(code_of(result), [&] { return fmt::format("({},0x{:X},0x0,[],[{}])", raw(ino), cmd, result.value_or(0)); });
+  op.end(result, [&] { return fmt::format("({},0x{:X},0x0,[],[{}])", raw(ino), cmd, result.value_or(0)); });
   return result;
 }
 
@@ -186,7 +186,7 @@ Result<void> FileSystem::set_flags(const Context& context, Ino ino, uint32_t cmd
     if (auto set = meta_.setattr(context, ino, meta::kSetFlags, values); !set) result = fail(std::move(set.error()));
     changes_->inode(ino);
   }
-  op.end(code_of(result), [&] { return fmt::format("({},0x{:X},0x0,[{}],[])", raw(ino), cmd, flags); });
+  op.end(result, [&] { return fmt::format("({},0x{:X},0x0,[{}],[])", raw(ino), cmd, flags); });
   return result;
 }
 

@@ -409,7 +409,9 @@ Result<CommitResult> run(Engine& engine, const Clock& clock, const TxnOptions& o
       assume = false;
       continue;
     }
+    if (result || result.error().fault == Fault::kPlain) engine.outage.over(clock.monotonic_ms());
     if (result) return result;
+    if (result.error().fault == Fault::kUnavailable) engine.outage.away(result.error(), clock.monotonic_ms());
     auto out_of_time = [&] {
       Error error = timed_out(std::move(result.error()));
       if (doubtful) error.fault = Fault::kUnknownOutcome;

@@ -30,6 +30,7 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "meta/calls.h"
+#include "meta/outage.h"
 #include "meta/recent.h"
 #include "meta/record.h"
 
@@ -204,6 +205,7 @@ class Engine {
   virtual Recent* recent() { return nullptr; }
 
   CallStats stats;  // counted by run() and by the operations
+  Outage outage;    // noted by run()
   // Makes what was committed durable against power loss, where the engine puts that off (SQLite syncs its log here).
   virtual Result<void> sync() { return {}; }
 };

@@ -3,8 +3,11 @@
 
 outage.py [CASE...]
 """
+import errno
 import os
+import re
 import signal
+import threading
 import time
 
 from work import with_outage, zest
@@ -83,5 +86,30 @@ def staged_blocks_survive_a_kill():
     plain.umount()
 
 
+def the_log_says_what_is_wrong():
+    """Applications learn a number only: what failed, of what, and what is waited for stands in the log."""
+    server = servers.Redis(durable=True)
+    volume = zest.Volume("--trash-days", "0", meta=server.url)
+    mount = volume.mount()
+    server.cli("acl", "setuser", "default", "-evalsha")
+    try:
+        os.mkdir(mount.path("refused"))
+        raise AssertionError("the server refuses this")
+    except OSError as error:
+        assert error.errno == errno.EIO, error
+    server.cli("acl", "setuser", "default", "+evalsha")
+    assert re.search(r"<ERROR>: \w+ \(1,refused\S* failed: Redis: NOPERM .*evalsha", mount.log_text()), mount.log_text()
+
+    server.kill()
+    restart = threading.Timer(2.5, server.start)
+    restart.start()
+    os.mkdir(mount.path("waited"))
+    restart.join()
+    assert re.search(r"<WARNING>: the database has been away for 1 s, operations wait for it: Redis: ", mount.log_text()), mount.log_text()
+    zest.wait_until(lambda: re.search(r"<WARNING>: the database is back after [2-9] s", mount.log_text()), "the log says that it is back")
+    assert not re.search(r"\(1,waited.* failed", mount.log_text()), mount.log_text()
+    mount.umount()
+
+
 zest.main([redis_is_killed_and_restarted, redis_sleeps, postgres_is_killed_and_restarted, mariadb_sleeps, the_object_store_sleeps,
-           staged_blocks_survive_a_kill])
+           staged_blocks_survive_a_kill, the_log_says_what_is_wrong])

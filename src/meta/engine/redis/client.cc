@@ -82,8 +82,7 @@ Error error_of(const Reply& reply) {
   // an error inside a script comes with words of the script's around it
   auto mentions = [text](std::string_view word) { return text.find(word) != text.npos; };
   if (text.starts_with("OOM") || mentions("OOM command not allowed")) return {ENOSPC, Fault::kPlain, what};
-  if (starts_with_any(text, {"WRONGPASS", "NOPERM", "ERR invalid password", "ERR AUTH"}))
-    return {EACCES, Fault::kPlain, what};
+  if (starts_with_any(text, {"WRONGPASS", "ERR invalid password", "ERR AUTH"})) return {EACCES, Fault::kPlain, what};
   if (wrong_server(text) ||
       starts_with_any(text, {"NOAUTH", "LOADING", "CLUSTERDOWN", "TRYAGAIN", "ASK", "BUSY", "NOREPLICAS", "EXECABORT",
                              "ERR max number of clients reached", "UNKILLABLE"}) ||
@@ -190,7 +189,8 @@ Result<std::shared_ptr<Connection>> Client::connect(const Address& address, bool
   for (size_t must : {auth, select, hello.commands()}) {
     if (must == 0 || !(*replies)[must - 1].is_error()) continue;
     Error error = error_of((*replies)[must - 1]);
-    if ((*replies)[must - 1].text.starts_with("NOAUTH")) error.code = EACCES, error.fault = Fault::kPlain;
+    if (starts_with_any((*replies)[must - 1].text, {"NOAUTH", "NOPERM"}))
+      error.code = EACCES, error.fault = Fault::kPlain;
     return fail(std::move(error));
   }
   if (role != 0 && !(*replies)[role - 1].items.empty() && (*replies)[role - 1].items[0].text != "master")
