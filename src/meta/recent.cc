@@ -8,12 +8,20 @@ namespace {
 constexpr int64_t kDistrustMs = 1000;
 }
 
+// For one item more in the young generation. With the shard's lock held.
+void Recent::make_room(Shard& shard) {
+  if (shard.young.size() < kGeneration) return;
+  shard.old = std::move(shard.young);
+  shard.young.clear();
+}
+
 // The item, moved to the young generation. With the shard's lock held.
 Recent::Item* Recent::look(Shard& shard, const Key& key) {
   if (auto it = shard.young.find(key); it != shard.young.end()) return &it->second;
   auto it = shard.old.find(key);
   if (it == shard.old.end()) return nullptr;
   auto node = shard.old.extract(it);
+  make_room(shard);
   return &shard.young.insert(std::move(node)).position->second;
 }
 
@@ -36,10 +44,7 @@ void Recent::put(const Key& key, const Value& value, const std::function<bool(co
     if (may_replace(*item)) item->value = value;
     return;
   }
-  if (at.young.size() >= kGeneration) {
-    at.old = std::move(at.young);
-    at.young.clear();
-  }
+  make_room(at);
   at.young.emplace(key, Item{value});
 }
 

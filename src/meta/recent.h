@@ -43,6 +43,7 @@ class Recent {
 
   Shard& shard(const Key& key) const { return shards_[Hash{}(key) % kShards]; }
   void put(const Key& key, const Value& value, const std::function<bool(const Item&)>& may_replace);
+  static void make_room(Shard& shard);
   static Item* look(Shard& shard, const Key& key);
 
   mutable std::array<Shard, kShards> shards_;
