@@ -58,9 +58,9 @@ TEST(Hedge, TheSecondRequestSavesOneThatHangs) {
   Hedge hedge;
   warm_up(hedge, source);
   std::string into(100, '-');
-  std::atomic<bool> first{true};
-  auto got =
-      hedge.run(into, [&](auto room, Cancel& cancel) { return source.read(room, cancel, first.exchange(false)); });
+  auto got = hedge.run(into, [&, first = std::this_thread::get_id()](auto room, Cancel& cancel) {
+    return source.read(room, cancel, std::this_thread::get_id() == first);
+  });
   ASSERT_TRUE(got) << got.error().message();
   EXPECT_EQ(into.substr(0, *got), std::string(100, 'x'));
   EXPECT_EQ(source.reads, kWarm + 2);
@@ -74,11 +74,10 @@ TEST(Hedge, OneThatIsHalfThereHasAsMuchTimeAgain) {
   warm_up(hedge, source);
   std::string into(100, '-');
   for (uint64_t received : {49, 50}) {
-    std::atomic<bool> first{true};
     auto begin = std::chrono::steady_clock::now();
-    auto got = hedge.run(into, [&](auto room, Cancel& cancel) {
+    auto got = hedge.run(into, [&, first = std::this_thread::get_id()](auto room, Cancel& cancel) {
       cancel.note_received(received);
-      return source.read(room, cancel, first.exchange(false));
+      return source.read(room, cancel, std::this_thread::get_id() == first);
     });
     ASSERT_TRUE(got) << got.error().message();
     auto late = milliseconds(received < 50 ? 5 : 10);
@@ -94,8 +93,9 @@ TEST(Hedge, WhenTheFirstAnswersTheSecondIsEnded) {
     Hedge hedge;
     warm_up(hedge, source);
     std::atomic<int> call{0};
-    auto got = hedge.run(into, [&](auto room, Cancel& cancel) {
-      bool second = call++ > 0;
+    auto got = hedge.run(into, [&, first = std::this_thread::get_id()](auto room, Cancel& cancel) {
+      call++;
+      bool second = std::this_thread::get_id() != first;
       while (!second && call < 2) std::this_thread::yield();
       return source.read(room, cancel, second);
     });
