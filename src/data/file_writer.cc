@@ -174,7 +174,7 @@ void FileWriter::freeze_all(std::vector<Task>& tasks) {
   pack_small();
   for (auto& slice : slices_)
     for (uint32_t i = 0; i < slice->blocks.size(); i++) queue_block(slice, i, tasks);
-  if (ready_prefix() > 0) tasks.push_back({nullptr, 0, 0});
+  if (ready_prefix() > 0) tasks.push_back({nullptr, 0});
 }
 
 // Joins runs of small slices that nothing was uploaded of, each run into one object of a block at most.

@@ -24,7 +24,7 @@ void Outage::away(const Error& error, int64_t now_ms) {
   next_ms_ = now_ms + kReminderMs;
 }
 
-void Outage::end(int64_t now_ms) {
+void Outage::over(int64_t now_ms) {
   std::lock_guard lock(mutex_);
   if (since_ms_ == 0) return;
   if (told_) log_warning(fmt::format("the database is back after {} s", (now_ms - since_ms_) / 1000));

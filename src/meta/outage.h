@@ -1,4 +1,5 @@
-// Says in the log that the database is away, and that it is back. Thread safe; costs one load while all is well.
+// Says in the log that the database is away, and that it is back. Thread safe; noted() is all that it costs while all
+// is well.
 #pragma once
 
 #include <atomic>
@@ -13,15 +14,12 @@ class Outage {
  public:
   // An operation found the database away and will try again. Told after a second, then once a minute.
   void away(const Error& error, int64_t now_ms);
+  bool noted() const { return since_ms_.load(std::memory_order_relaxed) != 0; }
   // An operation got an answer.
-  void over(int64_t now_ms) {
-    if (since_ms_.load(std::memory_order_relaxed) != 0) end(now_ms);
-  }
+  void over(int64_t now_ms);
   bool told() const { return told_.load(std::memory_order_relaxed); }
 
  private:
-  void end(int64_t now_ms);
-
   std::mutex mutex_;
   std::atomic<int64_t> since_ms_{0};  // 0: it answers
   std::atomic<bool> told_{false};

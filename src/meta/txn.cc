@@ -409,7 +409,8 @@ Result<CommitResult> run(Engine& engine, const Clock& clock, const TxnOptions& o
       assume = false;
       continue;
     }
-    if (result || result.error().fault == Fault::kPlain) engine.outage.over(clock.monotonic_ms());
+    const bool answered = result || result.error().fault == Fault::kPlain;
+    if (answered && engine.outage.noted()) engine.outage.over(clock.monotonic_ms());
     if (result) return result;
     if (result.error().fault == Fault::kUnavailable) engine.outage.away(result.error(), clock.monotonic_ms());
     auto out_of_time = [&] {

@@ -110,6 +110,10 @@ bool is_number(enum enum_field_types type) {
   }
 }
 
+bool is_transaction(std::span<const Statement> statements, Connection::Mode mode) {
+  return mode == Connection::Mode::kCommit || statements.size() > 1;
+}
+
 // In a block, only its answer tells how many rows a statement changed.
 bool fits_in_block(std::span<const Statement> statements) {
   return std::none_of(statements.begin(), statements.end(), [](const Statement& s) { return s.text->counted; });
@@ -203,10 +207,10 @@ Result<void> MysqlConnection::exchange(const std::string& text, std::span<Rows* 
 
 std::vector<MysqlConnection::Packet> MysqlConnection::packets(std::span<const Statement> statements, Mode mode,
                                                               std::vector<Rows>& rows) const {
-  const bool transaction = mode == Mode::kCommit || statements.size() > 1;
-  const bool block = transaction && has_blocks() && fits_in_block(statements);
+  const bool transaction = is_transaction(statements, mode),
+             block = transaction && has_blocks() && fits_in_block(statements);
   std::vector<Packet> out(1);
-  auto add = [&](std::string text, Rows* answer, bool answered) {
+  auto add = [&](std::string_view text, Rows* answer, bool answered) {
     if (out.back().text.size() + text.size() + kPacketSpare > packet_limit_ && !out.back().text.empty())
       out.emplace_back();
     auto& packet = out.back();
@@ -224,10 +228,11 @@ std::vector<MysqlConnection::Packet> MysqlConnection::packets(std::span<const St
   } else if (transaction) {
     add("START TRANSACTION", nullptr, false);
   }
+  std::string text;
   for (size_t i = 0; i < statements.size(); i++) {
-    std::string text;
+    text.clear();
     render(statements[i], text);
-    add(std::move(text), &rows[i], gives_rows(*statements[i].text));
+    add(text, &rows[i], gives_rows(*statements[i].text));
   }
   if (transaction) add("COMMIT", nullptr, false);
   if (block)
@@ -246,8 +251,7 @@ Result<std::vector<Rows>> MysqlConnection::run(std::span<const Statement> statem
     // Until the COMMIT has been sent nothing is done.
     auto done = exchange(parts[i].text, parts[i].answers, i + 1 < parts.size() ? Mode::kRead : mode);
     if (done) continue;
-    const bool transaction = mode == Mode::kCommit || statements.size() > 1;
-    if (!broken_ && transaction && mysql_query(db_, "ROLLBACK") != 0) broken_ = true;
+    if (!broken_ && is_transaction(statements, mode) && mysql_query(db_, "ROLLBACK") != 0) broken_ = true;
     return fail(std::move(done.error()));
   }
   return rows;

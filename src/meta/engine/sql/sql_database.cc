@@ -55,28 +55,23 @@ Result<std::unique_ptr<Connection>> Database::take(bool create) {
 }
 
 void Database::give_back(std::unique_ptr<Connection> connection) {
-  std::vector<Idle> done;  // closed behind the lock
+  std::vector<Idle> done;  // closed behind the lock, like `connection` where it is not kept
   std::lock_guard lock(mutex_);
   const auto now = std::chrono::steady_clock::now();
-  auto drop_oldest = [&] {
+  auto over = [&](int64_t limit_s, Connection::Time since) {
+    return limit_s > 0 && now - since > std::chrono::seconds(limit_s);
+  };
+  const bool healthy = connection && connection->healthy();
+  if (healthy && !over(config_.max_life_s, connection->opened))
+    idle_.push_back({std::move(connection), now});
+  else
+    open_--;
+  // A server that went away took the others with it.
+  while (!idle_.empty() && (!healthy || over(config_.max_idle_s, idle_.front().since) ||
+                            (config_.max_idle > 0 && idle_.size() > config_.max_idle))) {
     done.push_back(std::move(idle_.front()));
     idle_.pop_front();
     open_--;
-  };
-  if (connection && connection->healthy()) {
-    idle_.push_back({std::move(connection), now});
-    if (config_.max_life_s && now - idle_.back().connection->opened > std::chrono::seconds(config_.max_life_s)) {
-      done.push_back(std::move(idle_.back()));
-      idle_.pop_back();
-      open_--;
-    }
-    auto too_old = [&] {
-      return config_.max_idle_s && now - idle_.front().since > std::chrono::seconds(config_.max_idle_s);
-    };
-    while (!idle_.empty() && (too_old() || (config_.max_idle && idle_.size() > config_.max_idle))) drop_oldest();
-  } else {
-    open_--;
-    while (!idle_.empty()) drop_oldest();  // a server that went away took the others with it
   }
   returned_.notify_one();
 }
